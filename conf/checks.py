@@ -15,6 +15,11 @@ Problems = Iterator[tuple[Path, str]]
 Data = dict[str, Any]
 
 _DEFAULT_PORTS = {"model": 12000, "admin": 12001}
+# what would let everybody in where all items are commented out
+NEVER_EMPTY = {
+    "access_keys": "must not be empty: remove the section to accept every caller",
+    "allow_from": "must not be empty: remove it to allow every address",
+}
 _STORAGE_NEEDS = {"sqlite": "path", "postgres": "connection_string", "redis": "url"}
 
 
@@ -109,8 +114,9 @@ def _fallbacks(data: Data) -> Problems:
 def _ports(data: Data) -> Problems:
     taken: dict[int, int] = {}
     for index, item in _items(data, "listeners"):
-        port = item.get("port", _DEFAULT_PORTS.get(item.get("type", "model")))
-        if not isinstance(port, int) or port == 0 or item.get("type") not in (None, *_DEFAULT_PORTS):
+        kind = item.get("type", "model")
+        port = item.get("port", _DEFAULT_PORTS.get(kind)) if isinstance(kind, str) else None
+        if not isinstance(port, int) or port == 0 or kind not in _DEFAULT_PORTS:
             continue
         if port in taken:
             yield ("listeners", index, "port"), f"listeners[{taken[port]}] has port {port} already"
@@ -132,7 +138,7 @@ def _storage(data: Data) -> Problems:
 
 def _callers(data: Data) -> Problems:
     if data.get("access_keys") == []:
-        yield ("access_keys",), "must not be empty: remove the section to accept every caller"
+        yield ("access_keys",), NEVER_EMPTY["access_keys"]
     seen: dict[tuple[str, str], int] = {}
     for index, item in _items(data, "access_keys"):
         if ("key" in item) == ("key_sha256" in item):
@@ -188,7 +194,7 @@ def _networks(data: Data) -> Problems:
     places += [((key, index), item) for key in ("listeners", "access_keys") for index, item in _items(data, key)]
     for path, part in places:
         if part.get("allow_from") == []:
-            yield (*path, "allow_from"), "must not be empty: remove it to allow every address"
+            yield (*path, "allow_from"), NEVER_EMPTY["allow_from"]
 
 
 def _cors(data: Data) -> Problems:

@@ -67,6 +67,7 @@ class Document:
         self._keys: dict[Path, Position] = {}
         self._moved: list[tuple[Path, Path]] = []
         self._count = 0
+        self.empty: list[Path] = []  # keys without a value
         self.data: dict[str, Any] = {}
         data = self._parse(text)
         if data is None:
@@ -163,6 +164,8 @@ class Document:
             data.pop(key, None)  # a key of the mapping overrides a merged one
             if value is not None:
                 data[key] = value
+            else:
+                self.empty.append(below)
         return data
 
     def _report_doubles(self, node: yaml.MappingNode, path: Path) -> None:

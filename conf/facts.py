@@ -15,7 +15,7 @@ from .model import Facts, Provider
 
 NAMES = frozenset(field.name for field in fields(Facts))
 
-_EFFORTS = ("m.effort_values", "c.effort_values")  # flags of a model's row, the first that says so
+_EFFORTS = ("m.effort_values", "c.effort_values")  # flags of a model, the first that says so
 
 
 class _Known(NamedTuple):
@@ -34,10 +34,16 @@ def made(values: Mapping[str, object]) -> Facts:
 def of(provider: Provider, model_id: str, listed: Mapping[str, object]) -> Facts:
     """The facts of a model of an entry. listed: what its upstream's list says; the entry's `metadata` overrides everything.
 
-    Facts of a listed model stand behind its upstream's own word.
+    Facts of a listed model stand behind its upstream's own word. Its efforts are those of the entry's `capabilities`, if these say any.
     """
     place = providers.at(provider.interface, provider.base_url).name
-    return made({**_of_rows(place, model_id), **listed, **provider.metadata})
+    efforts = _efforts(provider.capabilities)
+    own = {} if efforts is None else {"efforts": efforts}
+    return made({**_of_rows(place, model_id), **own, **listed, **provider.metadata})
+
+
+def _efforts(flags: Mapping[str, object]) -> tuple[str, ...] | None:
+    return next((flags[name] for name in _EFFORTS if name in flags), None)  # type: ignore[return-value]
 
 
 @lru_cache(16_384)  # lists of some upstreams have hundreds of models, and are read again and again
@@ -73,9 +79,9 @@ def _rows() -> tuple[_Known, ...]:
 
 def _known_rows() -> Iterator[_Known]:
     for row in providers.models():
-        efforts = next((row.flags[name] for name in _EFFORTS if name in row.flags), None)
+        efforts = _efforts(row.flags)
         if row.facts or efforts is not None:
-            yield _Known(row, read(row.facts), efforts)  # type: ignore[arg-type]
+            yield _Known(row, read(row.facts), efforts)
 
 
 def _frozen(value: object) -> object:

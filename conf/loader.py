@@ -15,6 +15,7 @@ from marshmallow import ValidationError
 from ..codecs import continuation, effects
 from ..codecs.registry import USUAL
 from . import aws, checks, clouds, egress, providers, read, schema
+from .catalog import Catalog, Entry
 from .document import ConfigError, Document, Path, Problem
 from .model import (
     AccessKey,
@@ -94,6 +95,9 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
         read.environ.reset(token)
     for path, message in checks.everything(document.data):
         document.note(path, message)
+    for path in document.empty:
+        if path[0] in ("access_keys", "allow_from", "listeners") and path[-1] in checks.NEVER_EMPTY:
+            document.note(path, checks.NEVER_EMPTY[str(path[-1])])
     if not document.problems:
         entries = tuple(_provider(row, environ) for row in loaded["model_providers"])
         entries = tuple(_mounted(entry, row) for entry, row in zip(entries, document.data["model_providers"], strict=True))
@@ -174,6 +178,7 @@ def _value_at(data: Any, path: Path) -> Any:
 
 def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], document: Document, others: Egress) -> Config:
     keys = tuple(map(_access_key, loaded.get("access_keys", [])))
+    aliases = {alias: row["target"] for alias, row in loaded.get("model_aliases", {}).items()}
     prices = tuple(providers.price(pattern, row) for pattern, row in loaded.get("prices", {}).items()) + providers.list_prices()
     trusted = tuple(loaded.get("trusted_proxies", ()))
     tracing = dict(loaded.get("tracing", {}))
@@ -182,7 +187,7 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         version=loaded.get("version"),
         listeners=_listeners(loaded.get("listeners", [])),
         model_providers=entries,
-        model_aliases={alias: row["target"] for alias, row in loaded.get("model_aliases", {}).items()},
+        model_aliases=aliases,
         state_storage=StateStorage(**loaded.get("state_storage", {})),
         access_keys=keys,
         control=_control(loaded.get("control")),
@@ -204,7 +209,7 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         warnings=(
             *warnings,
             *_warnings(entries, document, trusted, guarded=bool(keys or loaded.get("control") or loaded.get("jwt"))),
-            *_unpriced(entries, keys, prices),
+            *_unpriced(entries, aliases, keys, prices),
         ),
     )
 
@@ -267,20 +272,39 @@ def _warnings(entries: tuple[Provider, ...], document: Document, trusted: Networ
     return warnings
 
 
-def _unpriced(entries: tuple[Provider, ...], keys: tuple[AccessKey, ...], prices: tuple[Price, ...]) -> Iterator[str]:
+def _unpriced(
+    entries: tuple[Provider, ...], aliases: Mapping[str, str], keys: tuple[AccessKey, ...], prices: tuple[Price, ...]
+) -> Iterator[str]:
     """Warn of models without a price, which budgets do not count."""
-    budgets = [key for key in keys if key.budget is not None and key.budget.unpriced == "allow"]
+    patterns = [key.models for key in keys if key.budget is not None and key.budget.unpriced == "allow"]
     unpriced = []
-    for entry in entries:
-        asked = any(entry.wildcard or providers.fits(name, key.models) for key in budgets for name in (entry.model, entry.name))
-        if (
-            asked
-            and entry.interface != "demo"
-            and providers.price_of(prices, entry.provider, clouds.known_model(entry, entry.model_id)) is None
-        ):
+    for index in sorted(_usable(entries, aliases, patterns)) if patterns else ():
+        entry = entries[index]
+        if entry.interface != "demo" and providers.price_of(prices, entry.provider, clouds.known_model(entry, entry.model_id)) is None:
             unpriced.append(f"{entry.model} (models without a price of their own)" if entry.wildcard else entry.model)
     if unpriced:
         yield f"budgets of access_keys do not count models without a price: {', '.join(unpriced)}; `unpriced: refuse` refuses them"
+
+
+def _usable(entries: tuple[Provider, ...], aliases: Mapping[str, str], patterns: list[tuple[str, ...]]) -> set[int]:
+    """Indexes of the entries that may answer who may ask for names that fit: wildcards, and those that stand in for others, too."""
+    catalog = Catalog((Entry(entry.name, entry.model) for entry in entries), aliases)
+    declared = [name for entry in entries if not entry.wildcard for name in (entry.name, entry.model)]
+    names = [name for name in (*declared, *aliases) if any(providers.fits(name, one) for one in patterns)]
+    found = {index for index, entry in enumerate(entries) if entry.wildcard}
+    names += [name for index in found for name in _instead(entries[index])]
+    while names:
+        match = catalog.find(names.pop())
+        fresh = set(match.entries if match else ()) - found
+        found |= fresh
+        names += [name for index in fresh for name in _instead(entries[index])]
+    return found
+
+
+def _instead(entry: Provider) -> Iterator[str]:
+    """The models that an entry's policy names for when it cannot answer."""
+    if entry.retry_policy is not None:
+        yield from (*entry.retry_policy.fallback_models, *entry.retry_policy.on_context_window, *entry.retry_policy.on_refusal)
 
 
 def _listeners(rows: list[Loaded]) -> tuple[Listener, ...]:

@@ -233,6 +233,11 @@ def is_of(model_id: str, family: tuple[str, ...]) -> bool:
     return bool(_pattern(family).match(model_id))
 
 
+def example(family: tuple[str, ...]) -> str:
+    """An id that matches a family's first pattern, and those of what is known of its models."""
+    return re.sub(r"\[(.)[^]]*\]", r"\1", family[0]).lstrip("*")
+
+
 def _fits(pattern: re.Pattern[str], model: str) -> bool:
     return bool(pattern.match(model) or pattern.match(model.rpartition("/")[2]))
 

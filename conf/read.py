@@ -246,8 +246,8 @@ def header_name(value: Any) -> str:
     return value
 
 
-def url(value: Any) -> str:
-    """An http or https URL without credentials, query or fragment; trailing slashes are removed."""
+def url(value: Any, instead: str = "") -> str:
+    """An http or https URL without credentials, query or fragment; trailing slashes are removed. instead: where a credential stands."""
     result = expanded(value)
     try:
         parts = urlsplit(result)
@@ -260,21 +260,21 @@ def url(value: Any) -> str:
     if not host or re.search(r"\s", result) or not result.isascii():
         raise ValueError("is not a URL")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("must not contain a user name or password: use access_key or headers")
+        raise ValueError("must not contain a user name or password" + (instead and f": use {instead}"))
     if parts.query or parts.fragment:
         raise ValueError("must end with the path: no ? and no #")
     return result.rstrip("/")
 
 
-def url_with_query(value: Any) -> str:
-    """An http or https URL that is asked as it stands."""
+def url_with_query(value: Any, instead: str = "") -> str:
+    """An http or https URL that is asked as it stands. instead: as of `url`."""
     result = expanded(value)
     address, mark, query = result.partition("?")
-    if "#" in query:
+    if "#" in result:
         raise ValueError("must not contain a #")
     if re.search(r"\s", query) or not query.isascii():
         raise ValueError("is not a URL")
-    url(address)
+    url(address, instead)
     return address + mark + query
 
 

@@ -7,6 +7,7 @@ they are accepted and named in one warning. Any other key that is not a field is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
@@ -230,7 +231,7 @@ class Foundry(Section):
 
 class Azure(Section):
     api_version = Value(read.api_version)
-    deployment = Value(read.text)
+    deployment = Value(read.expanded)
     credential = Value(read.one_of(*clouds.KINDS))
     tenant_id = Value(read.expanded)
     client_id = Value(read.expanded)
@@ -279,7 +280,7 @@ class ModelProvider(Leaving):
     foundry = nested(Foundry)
     base_model = Value(read.text)
     default = Value(read.boolean)
-    base_url = Value(read.url)
+    base_url = Value(partial(read.url, instead="access_key or headers"))
     http_host = Value(read.host)
     passthrough_auth = Value(read.boolean)
     provider_interface = Value(read.text)
@@ -376,7 +377,7 @@ class Jwt(Section):
 
 
 class Hook(Section):
-    url = Value(read.url_with_query, required=True)
+    url = Value(partial(read.url_with_query, instead="headers"), required=True)
     on = OneOrMore(Value(read.one_of("request", "answer")), required=True)
     timeout = Value(read.duration)
     fail = Value(read.one_of("open", "closed"))

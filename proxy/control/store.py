@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from ...conf import ConfigError
 from ...conf.model import Control
 from ..memory.stores.redaction import misplaced, redact
-from ..memory.stores.sqlite import prepare
+from ..memory.stores.sqlite import is_wrong, look, prepare
 from .layout import BUSY
 from .writer import Writer
 
@@ -270,6 +270,22 @@ def migrate(control: Control) -> None:
         raise Away(redact(f"{type(cause).__name__}: {cause}".strip().partition("\n")[0], control.connection_string or "")) from None
     finally:
         engine.dispose()
+
+
+def fault(control: Control) -> str | None:
+    """Why the store cannot be used, as far as that can be told without a server and without making a file; None if nothing is wrong."""
+    try:
+        if control.store == "postgres":
+            address(control)
+        elif os.path.exists(control.path or ""):
+            engine = sa.create_engine("sqlite://", creator=lambda: look(control.path or ""), poolclass=sa.NullPool)
+            with engine.connect() as connection:
+                _version(connection)
+    except Unusable as error:
+        return str(error)
+    except DBAPIError as error:
+        return f"control: {control.path}: {error.orig}" if is_wrong(error.orig) else None
+    return None
 
 
 def _upgrade(connection: sa.Connection, version: str = "head") -> None:

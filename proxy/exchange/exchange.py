@@ -676,6 +676,11 @@ class Exchange:
         return own_headers(self.request_id) | self.limits
 
     @property
+    def caller_path(self) -> str:
+        """The path that was asked, as the API has it: in some shapes with the model."""
+        return self.target.partition("?")[0] if self.speaks.route else f"/v1{self.path}"
+
+    @property
     def owner(self) -> str:
         """Whose the state is."""
         return self.services.owner(self.identity.name, self.credential)

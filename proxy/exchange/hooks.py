@@ -226,7 +226,7 @@ def _request(exchange: Exchange) -> dict[str, Any]:
         "user": identity.user,
         "operation": exchange.operation.name,
         "shape": exchange.shape,
-        "path": f"/v1{exchange.path}",
+        "path": exchange.caller_path,
         "model": exchange.scan.model,
         "stream": exchange.stream,
     }

@@ -78,7 +78,7 @@ def account(exchange: Exchange) -> Account:
         exchange.shape,
         operation.method,
         f"/v1{operation.path}",
-        f"/v1{exchange.path}",
+        exchange.caller_path,
         (scan.model or "")[:LONGEST_MODEL],
         exchange.stream,
         LEFT if client.gone and not client.committed else exchange.status,

@@ -16,12 +16,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 
 from tornado.netutil import bind_sockets
 
 from ...conf import ConfigError
-from ...conf.model import Config, Listener, StateStorage
+from ...conf.model import Config, Control, Listener, StateStorage
 from .. import control
 from ..credentials import sources
 from ..exchange import envelopes
@@ -225,13 +226,40 @@ def _store_fault(storage: StateStorage) -> str | None:
         except ConfigError as error:
             return str(error)
         return None
+    from ..memory.stores import sqlite
+
     file = Path(storage.path or "")
+    why = _file_fault(file) or (sqlite.fault(file) if file.exists() else None)
+    return why and f"state_storage: {file}: {why}"
+
+
+def _file_fault(file: Path) -> str | None:
+    """Why a file can be neither made nor written, or None."""
     if file.is_dir():
-        return f"state_storage: {file}: is a folder"
+        return "is a folder"
     needed = file if file.exists() else file.parent
     if not needed.exists():
-        return f"state_storage: {file}: there is no folder {needed}"
-    return None if os.access(needed, os.W_OK) else f"state_storage: {file}: cannot be written"
+        return f"there is no folder {needed}"
+    return None if os.access(needed, os.W_OK) else "cannot be written"
+
+
+def _control_fault(settings: Control) -> str | None:
+    """Why the control store cannot be used, or None. Makes no file and no folder."""
+    if fault := control.lacking():
+        return fault
+    from ..control.store import fault as store_fault
+
+    folder = Path(settings.folder)
+    made = list(takewhile(lambda one: not one.exists(), (folder, *folder.parents)))
+    above = folder.parents[len(made) - 1] if made else folder
+    if not above.is_dir():
+        return f"control: folder: {folder}: {above} is not a folder"
+    if made and not os.access(above, os.W_OK):
+        return f"control: folder: {folder}: {above} cannot be written"
+    file = None if settings.path is None else Path(settings.path).absolute()
+    if file is not None and file.parent not in made and (why := _file_fault(file)):
+        return f"control: {settings.path}: {why}"
+    return store_fault(settings)
 
 
 # ---- check ----
@@ -251,7 +279,7 @@ def faults(config: Config) -> tuple[list[str], list[str]]:
     wrong = list(_lacking(config))
     wrong += [fault for fault in (_store_fault(config.state_storage), *map(_tls_fault, config.listeners)) if fault]
     wrong += egress.faults(config)
-    if config.control is not None and (fault := control.lacking()):
+    if config.control is not None and (fault := _control_fault(config.control)):
         wrong.append(fault)
     busy: list[str] = []
     for listener in config.listeners:

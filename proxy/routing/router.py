@@ -510,9 +510,9 @@ def check_lines(config: Config) -> list[str]:
     """
     router = Router(config)
     rows = []
-    for index, entry, name in ((index, *row) for index, one in enumerate(config.model_providers) for row in _checked(one)):
+    for index, entry, name, model in ((index, *row) for index, one in enumerate(config.model_providers) for row in _checked(one)):
         callers: dict[Shape, list[str]] = {}
-        capabilities = router.capabilities_of(index, entry.model_id)
+        capabilities = router.capabilities_of(index, model)
         for own in SHAPES.values():
             (upstream, _), *others = _spoken(own, entry, capabilities)
             callers.setdefault(upstream, []).append(own.name if upstream is own else f"{own.name} (translated)")
@@ -535,11 +535,11 @@ def check_lines(config: Config) -> list[str]:
     return lines
 
 
-def _checked(entry: Provider) -> Iterator[tuple[Provider, str]]:
-    """What `check` tells of an entry, each under its name."""
-    yield entry, entry.name
+def _checked(entry: Provider) -> Iterator[tuple[Provider, str, str]]:
+    """What `check` tells of an entry, each under its name, and a model's id by which it is known."""
+    yield entry, entry.name, entry.model_id
     for family, other in entry.families:
-        yield other, f"{entry.name} ({', '.join(family)})"
+        yield other, f"{entry.name} ({', '.join(family)})", providers.example(family)
 
 
 def _nobody(asked: str) -> NoCandidate:

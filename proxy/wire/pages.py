@@ -67,7 +67,7 @@ class Cors(NamedTuple):
 
 ANY = "*"
 _SHOWN = {"Access-Control-Expose-Headers": "*"}  # no answer has a header that is not for the caller
-_METHODS = "GET, HEAD, POST, DELETE"
+_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 
 
 class Origins:

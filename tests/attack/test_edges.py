@@ -289,7 +289,7 @@ async def test_a_preflight_is_answered_without_credentials(path: str, keys: str)
                     assert status == 204
                     assert crossing(headers) == {
                         "access-control-allow-origin": origin,
-                        "access-control-allow-methods": "GET, HEAD, POST, DELETE",
+                        "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
                         "access-control-allow-headers": ASKS["access_control_request_headers"],
                         "access-control-max-age": "300",
                     }

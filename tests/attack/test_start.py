@@ -6,10 +6,12 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -106,12 +108,57 @@ def no_address_of_postgres(folder: Path) -> tuple[str, str]:
     return CONFIG + "state_storage: {type: postgres, connection_string: 'what='}\n", "state_storage: connection_string"
 
 
+def text_as_a_store(folder: Path) -> tuple[str, str]:
+    (folder / "state.db").write_text("nothing of the kind " * 100)
+    return CONFIG + f"state_storage: {{type: sqlite, path: {folder}/state.db}}\n", f"{folder}/state.db: file is not a database"
+
+
+def a_store_of_a_later_version(folder: Path) -> tuple[str, str]:
+    with closing(sqlite3.connect(folder / "state.db")) as base:
+        base.execute("PRAGMA user_version = 99")
+    return CONFIG + f"state_storage: {{type: sqlite, path: {folder}/state.db}}\n", f"{folder}/state.db: the file has schema 99"
+
+
+def a_folder_for_control(folder: Path) -> tuple[str, str]:
+    (folder / "dragoman-control").mkdir()
+    return CONFIG + f"control: {{store: sqlite, path: {folder}}}\n", f"control: {folder}: is"
+
+
+def no_folder_for_control(folder: Path) -> tuple[str, str]:
+    (folder / "file").write_text("")
+    config = CONFIG + f"control: {{store: sqlite, path: {folder}/control.db, folder: {folder}/file/x}}\n"
+    return config, f"control: folder: {folder}/file/x: "
+
+
+def text_as_a_control_store(folder: Path) -> tuple[str, str]:
+    (folder / "dragoman-control").mkdir()
+    (folder / "control.db").write_text("nothing of the kind " * 100)
+    config = CONFIG + f"control: {{store: sqlite, path: {folder}/control.db}}\n"
+    return config, f"control: {folder}/control.db: "
+
+
+def a_control_store_of_a_later_version(folder: Path) -> tuple[str, str]:
+    (folder / "dragoman-control").mkdir()
+    with closing(sqlite3.connect(folder / "control.db")) as base:
+        base.execute("CREATE TABLE dragoman_control_version (version_num)")
+        base.execute("INSERT INTO dragoman_control_version VALUES ('9999')")
+        base.commit()
+        base.execute("PRAGMA journal_mode = WAL")
+    return CONFIG + f"control: {{store: sqlite, path: {folder}/control.db}}\n", "control: its tables have version 9999"
+
+
+def no_address_for_control(folder: Path) -> tuple[str, str]:
+    config = CONFIG + f"control: {{store: postgres, connection_string: 'what=', folder: {folder}}}\n"
+    return config, "control: connection_string is not a valid"
+
+
 def an_address_elsewhere(folder: Path) -> tuple[str, str]:
     return CONFIG.replace("127.0.0.1", "192.0.2.1"), "192.0.2.1:"
 
 
 FAULTS = [no_certificate, no_key, another_key, no_certificate_at_all, no_folder, a_folder, no_address_of_redis, no_address_of_postgres]
-FAULTS.append(an_address_elsewhere)
+FAULTS += [an_address_elsewhere, text_as_a_store, a_store_of_a_later_version]
+FAULTS += [a_folder_for_control, no_folder_for_control, text_as_a_control_store, a_control_store_of_a_later_version, no_address_for_control]
 
 
 UPSTREAM = CONFIG.replace("demo/*}", "demo/*}, {model: openai/m, EGRESS}")
@@ -157,6 +204,8 @@ def test_check_makes_no_store(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text(CONFIG.replace("PORT", str(free_port())) + f"state_storage: {{type: sqlite, path: {tmp_path}/state.db}}\n")
     assert dragoman("check", str(file)).returncode == 0
+    file.write_text(CONFIG.replace("PORT", str(free_port())) + f"control: {{store: sqlite, path: {tmp_path}/new/control.db}}\n")
+    assert dragoman("check", str(file)).returncode == 0  # `serve` makes the folder, too
     assert list(tmp_path.iterdir()) == [file]
 
 

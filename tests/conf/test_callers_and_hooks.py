@@ -56,7 +56,9 @@ WRONG = [
     ("jwt: {issuer: https://a.example}", "jwt.audience: is missing"),
     ("jwt: {issuer: https://a.example, audience: []}", "jwt.audience: must not be empty"),
     ("jwt: {issuer: login, audience: d}", "jwt.issuer: must begin with http:// or https://"),
-    ("jwt: {issuer: https://a.example, audience: d, jwks_url: 'https://a.example/k#x'}", "jwt.jwks_url: must end with the path"),
+    ("jwt: {issuer: https://a.example, audience: d, jwks_url: 'https://a.example/k#x'}", "jwt.jwks_url: must not contain a #"),
+    ("jwt: {issuer: 'https://u:p@a.example', audience: d}", "jwt.issuer: must not contain a user name or password\n"),
+    ("hooks: [{url: 'http://u:p@h?x=1', on: request}]", "hooks[0].url: must not contain a user name or password: use headers\n"),
     ("jwt: {issuer: https://a.example, audience: d, claim: {}}", "jwt.claim: unknown key; the nearest known one is claims"),
     ("jwt: {issuer: https://a.example, audience: d, claims: {name: [a]}}", "jwt.claims.name: must be text"),
 ]
@@ -66,7 +68,7 @@ WRONG = [
 def test_mistakes(text: str, problem: str) -> None:
     with pytest.raises(conf.ConfigError) as caught:
         load(text)
-    assert problem in str(caught.value)
+    assert problem in f"{caught.value}\n"
 
 
 WAYS = [  # of the section, the environment, and an address: by which proxy it is reached

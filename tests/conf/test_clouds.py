@@ -111,6 +111,13 @@ def test_what_is_refused(text: str, found: list[str]) -> None:
     assert [one[: len(begin)] for one, begin in zip(told, found, strict=True)] == found
 
 
+def test_a_deployment_of_the_environment() -> None:
+    found = entry(f"{AT_AZURE}, access_key: k, azure: {{deployment: $DEPLOYMENT}}", DEPLOYMENT="prod")
+    assert found.deployment == "prod"
+    (problem,) = problems(f"{AT_AZURE}, access_key: k, azure: {{deployment: $DEPLOYMENT}}")
+    assert problem.endswith("azure.deployment: the environment variable DEPLOYMENT is not set")
+
+
 @pytest.mark.parametrize("project", ["p/q", "..", "p?x", "p#x", "p%2F", "p q", 'p"', "{gcp.host}"])
 def test_a_project_of_the_environment_that_is_none(project: str) -> None:
     (told,) = problems(GEMINI, GOOGLE_CLOUD_PROJECT=project)

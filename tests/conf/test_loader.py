@@ -222,6 +222,22 @@ def test_what_no_budget_counts_is_said(models, unpriced, named):
     assert found == ((expected,) if named else ())
 
 
+@pytest.mark.parametrize("models", ["[fast]", "[priced]", "[first]"])
+def test_what_no_budget_counts_is_said_of_models_behind_other_names(models):
+    """An alias, and those that stand in for a model."""
+    config = loads(
+        f"""
+        model_providers:
+          - {{model: local/unheard-of, base_url: "http://h/v1"}}
+          - {{model: openai/gpt-5-mini, access_key: k, name: priced, retry_policy: {{on_refusal: [fast]}}}}
+          - {{model: openai/gpt-5, access_key: k, name: first, retry_policy: {{fallback_models: [priced]}}}}
+        model_aliases: {{fast: {{target: local/unheard-of}}}}
+        access_keys: [{{key: a, models: {models}, budget: {{usd: 1}}}}]
+        """
+    )
+    assert [warning.partition("; ")[0].rpartition(": ")[2] for warning in config.warnings] == ["local/unheard-of"]
+
+
 def test_a_key_without_a_name_is_called_by_its_hash_wherever_it_stands():
     before = loads(GOOD + "access_keys: [{key: other}, {key: foo}]").access_keys
     after = loads(GOOD + "access_keys: [{key: foo}]").access_keys
@@ -389,6 +405,7 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
         (GOOD + "listeners: [{port: true}]\n", ["2:20: listeners[0].port: must be a whole number"]),
         (GOOD + "listeners: [{port: 65536}]\n", ["2:20: listeners[0].port: must be from 0 to 65535"]),
         (GOOD + "listeners: [{type: web}]\n", ["2:20: listeners[0].type: must be one of model, admin, agent, prompt"]),
+        (GOOD + "listeners: [{type: [model]}]\n", ["2:14: listeners[0].type: must be one of model, admin, agent, prompt"]),
         (GOOD + "listeners: [3, ]\n", ["2:13: listeners[0]: must be a mapping of keys to values"]),
         (GOOD + "listeners: [~]\n", ["2:13: listeners[0]: is empty"]),
         (GOOD + "listeners: [{name: 7}]\n", ["2:20: listeners[0].name: must be text (quotes make a number text)"]),
@@ -537,6 +554,15 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
             )
         ),
         (GOOD + "access_keys: []\n", ["2:14: access_keys: must not be empty: remove the section to accept every caller"]),
+        (GOOD + "access_keys:\n# - key: $KEY\n", ["2:13: access_keys: must not be empty: remove the section to accept every caller"]),
+        (GOOD + "allow_from:\n", ["2:12: allow_from: must not be empty: remove it to allow every address"]),
+        (
+            GOOD + "listeners: [{allow_from: }]\naccess_keys: [{key: a, allow_from: ~}]\n",
+            [
+                "2:25: listeners[0].allow_from: must not be empty: remove it to allow every address",
+                "3:36: access_keys[0].allow_from: must not be empty: remove it to allow every address",
+            ],
+        ),
         (GOOD + "access_keys: [{name: a}]\n", ["2:15: access_keys[0]: needs either key or key_sha256"]),
         (GOOD + "access_keys: [{key: a}, {key: a}]\n", ["2:31: access_keys[1].key: access_keys[0] has the same value"]),
         (GOOD + "access_keys: [{key: a, name: n}, {key: b, name: n}]\n", ["2:49: access_keys[1].name: access_keys[0] has the same value"]),

@@ -178,6 +178,25 @@ OTHERS = [  # every other operation that may reach an upstream
 ]
 
 
+@pytest.mark.parametrize(
+    ("path", "key", "operation"),
+    [
+        ("/v1beta/models/demo/echo:streamGenerateContent", "?key=sk-secret&alt=sse", "gemini"),
+        ("/v1beta/models/demo/echo:countTokens", "?key=sk-secret", "countTokens"),
+    ],
+)
+@inside_once
+async def test_the_path_is_the_callers_where_it_names_the_model(path: str, key: str, operation: str) -> None:
+    with Provider(scripted({"block": False})) as hook:
+        async with gateway(hook) as inside:
+            async with inside.call(request(path + key, {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]})) as caller:
+                assert (await caller.head())[0] == 200
+            await hook.seen(lambda: len(hook.requests) == 2)
+            for asked in hook.requests:
+                assert (asked.json["path"], asked.json["operation"]) == (path, operation)
+                assert "sk-secret" not in str(asked)
+
+
 @pytest.mark.parametrize(("path", "body"), OTHERS)
 @inside_once
 async def test_every_operation_is_asked_for(path: str, body: dict[str, Any]) -> None:

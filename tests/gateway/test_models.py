@@ -251,6 +251,21 @@ def test_who_is_asked_for_a_list(prefix: str, more: str, discovers: bool) -> Non
     assert config.model_providers[0].discover is discovers
 
 
+@pytest.mark.parametrize(
+    ("entry", "efforts"),
+    [
+        ("model: own/m, capabilities: {c.effort_values: [low, high]}", ("low", "high")),
+        ("model: openai/gpt-5-mini, capabilities: {c: {effort_values: []}}", ()),
+        ("model: own/m, capabilities: {c.effort_values: [low], m.effort_values: [high]}, apis: [messages]", ("high",)),
+        ("model: own/m, capabilities: {c.effort_values: [low]}, metadata: {efforts: [max]}", ("max",)),
+        ("model: own/m", None),
+    ],
+)
+def test_efforts_are_those_of_the_capabilities(entry: str, efforts: tuple[str, ...] | None) -> None:
+    (found,) = conf.loads(f"model_providers: [{{{entry}, base_url: 'http://h/v1', access_key: k}}]", environ={}).model_providers
+    assert facts.of(found, found.model_id, {}).efforts == efforts
+
+
 def test_facts_have_a_source_and_a_day() -> None:
     for row in yaml.safe_load((Path(facts.__file__).parent / "models.yaml").read_text()):
         assert ("flags" in row) != ("facts" in row), row

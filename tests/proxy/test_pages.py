@@ -6,6 +6,8 @@ import pytest
 from tornado.httputil import HTTPHeaders
 
 from dragoman.codecs import errors
+from dragoman.handlers.openapi import methods
+from dragoman.proxy.app import routes
 from dragoman.proxy.wire.pages import Cors, Hosts, Origins, check
 
 OURS = Hosts(["gateway.example", "Other.Example."])
@@ -158,13 +160,19 @@ def test_a_preflights_answer() -> None:
     assert found.headers == {
         "Access-Control-Allow-Origin": "https://app.example",
         "Vary": "Origin",
-        "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
+        "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
         "Access-Control-Max-Age": "600",
         "Access-Control-Allow-Headers": asked,
     }
     for odd in ("", "a: b", 'x"', "a\tb", "\xe9", "a;b", "x" * 4097):
         found = LISTED.judge("OPTIONS", HTTPHeaders({"Origin": "https://app.example", "Access-Control-Request-Headers": odd, **ASKS}))
         assert "Access-Control-Allow-Headers" not in found.headers
+
+
+def test_a_preflight_allows_every_method_that_is_served() -> None:
+    found = LISTED.judge("OPTIONS", HTTPHeaders({"Origin": "https://app.example", **ASKS}))
+    served = {method.upper() for route in routes() for method in methods(route.handler)}
+    assert served <= set(found.headers["Access-Control-Allow-Methods"].split(", "))
 
 
 def test_nothing_is_listed_where_nothing_is_configured() -> None:

@@ -1,5 +1,6 @@
 """Which upstream answers a request, in which order, and how it is spoken to."""
 
+import re
 import textwrap
 import timeit
 from dataclasses import fields
@@ -458,6 +459,23 @@ def test_check_lines():
         "no key               callers: chat, messages (translated), responses (translated), gemini (translated)",
         "short is gpt-4o (openai/gpt-4o)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("wildcard", "models"),
+    [
+        ("vertex/*", ("claude-sonnet-5", "mistral-medium-3", "gemini-3-pro", "gpt-oss-120b", "gpt-5.5")),
+        ("bedrock/*", ("openai.gpt-oss-120b-1:0", "openai.gpt-5.6-luna", "openai.gpt-5.5")),
+    ],
+)
+def test_check_lines_of_a_wildcard_tell_where_its_families_go(wildcard: str, models: tuple[str, ...]):
+    """As requests go."""
+    environ = {"AWS_REGION": "us-east-1", "GOOGLE_CLOUD_PROJECT": "p"}
+    config = conf.loads(f"model_providers: [{{model: {wildcard}}}]", environ=environ)
+    lines = [line for line in check_lines(config) if " (" in line.partition("  ")[0]]
+    found = Router(config)
+    gone = [found.candidates("chat", wildcard.replace("*", model)).candidates[0] for model in models]
+    assert [re.split("  +", line)[2] for line in lines] == [candidate.speaks.api for candidate in gone]
 
 
 def test_check_lines_name_no_caller_of_a_model_that_answers_no_conversation():

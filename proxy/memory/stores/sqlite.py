@@ -15,7 +15,8 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Any, TypeVar
 
@@ -249,6 +250,31 @@ def prepare(execute: Callable[[str], object], busy: float, patience: float) -> N
     execute(f"PRAGMA busy_timeout = {int(busy * 1000)}")
 
 
+def look(path: str | Path) -> sqlite3.Connection:
+    """A connection to an existing file that changes nothing and makes no file beside it.
+
+    It sees nothing of the file's log and takes no lock: while another process writes, what it reads may be broken.
+    """
+    return sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+
+
+def fault(path: Path) -> str | None:
+    """Why an existing file cannot be used, as far as `look` can tell."""
+    try:
+        with closing(look(path)) as base:
+            _check_version(base)
+    except OSError as error:
+        return str(error)
+    except sqlite3.Error as error:
+        return str(error) if is_wrong(error) else None
+    return None
+
+
+def is_wrong(error: object) -> bool:
+    """Whether an error says that the file can never be used."""
+    return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN)
+
+
 def _make_private(path: str) -> None:
     """Create the file for its owner only, regardless of the umask; SQLite gives its -wal and -shm files the same mode."""
     if path == ":memory:":
@@ -265,11 +291,16 @@ def _make_private(path: str) -> None:
 
 def _migrate(base: sqlite3.Connection) -> None:
     base.execute("BEGIN IMMEDIATE")
-    version: int = base.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):
-        raise OSError(f"the file has schema {version}; this version of Dragoman supports up to {len(MIGRATIONS)}")
-    for step in MIGRATIONS[version:]:
+    for step in MIGRATIONS[_check_version(base) :]:
         for statement in step.split(";"):
             base.execute(statement)
     base.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     base.execute("COMMIT")
+
+
+def _check_version(base: sqlite3.Connection) -> int:
+    """The schema's version. Raises OSError for one that this program does not know."""
+    version: int = base.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise OSError(f"the file has schema {version}; this version of Dragoman supports up to {len(MIGRATIONS)}")
+    return version
