@@ -56,6 +56,11 @@ def user_location(fields: Fields) -> dict[str, Any]:
     return {"type": "approximate", **place}
 
 
+def is_limited(tool: Tool, *sayable: str) -> bool:
+    """Whether a search is limited to certain domains other than by the members in sayable: a search without the limit is another."""
+    return any(tool.search.get(name) for name in ("allowed_domains", "blocked_domains") if name not in sayable)
+
+
 def not_allowed() -> errors.GatewayError:
     """For a call of a tool that the caller does not allow."""
     return errors.Garbled("The model called a tool that `tool_choice` does not allow.")

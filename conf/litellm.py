@@ -276,7 +276,7 @@ class _Work:
                 usable = [target for target in targets if isinstance(target, str) and self._serves(target)]
                 missing += [str(target) for target in targets if target not in usable] + ([] if matching else [name])
                 for entry in matching if usable else ():
-                    entry.setdefault("retry_policy", {}).setdefault(FALLBACKS[key], usable)
+                    entry.setdefault("retry_policy", {}).setdefault(FALLBACKS[key], [*usable])
         return f"is left out of it, as no entry serves it: {', '.join(missing)}" if missing else None
 
     def default_fallbacks(self, value: Any) -> str | None:

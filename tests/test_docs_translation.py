@@ -131,6 +131,30 @@ VALUES: dict[str, dict[str, Any]] = {
         "continuationToken": "t",
     },
 }
+MEMBERS: dict[str, Any] = {
+    "maxOutputTokens": 100,
+    "temperature": 0.5,
+    "topP": 0.5,
+    "topK": 5,
+    "stopSequences": ["x"],
+    "seed": 1,
+    "presencePenalty": 0.5,
+    "frequencyPenalty": 0.5,
+    "responseLogprobs": True,
+    "logprobs": 2,
+    "thinkingConfig": {"thinkingBudget": 2000},
+    "responseMimeType": "text/plain",
+    "responseSchema": {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}},
+    "responseJsonSchema": SCHEMA,
+    "responseFormat": {"text": {"mimeType": "application/json", "schema": SCHEMA}},
+    "candidateCount": 2,
+    "responseModalities": ["TEXT", "IMAGE"],
+}
+BESIDE: dict[str, dict[str, Any]] = {
+    "logprobs": {"responseLogprobs": True},
+    "responseSchema": {"responseMimeType": "application/json"},
+    "responseJsonSchema": {"responseMimeType": "application/json"},
+}
 NEEDS: dict[str, dict[str, Any]] = {
     "tool_choice": {"tools": TOOLS},
     "toolConfig": {"tools": TOOLS},
@@ -171,14 +195,82 @@ def test_what_becomes_of_a_field(source, target, field, word):
     assert word in outcomes(source, target, field, body)
 
 
+def members() -> Iterator[tuple[str, str, str]]:
+    """Upstream's shape, member of `generationConfig`, and the word that its table says of it."""
+    table = re.search(r"#### Members of `generationConfig`\n\n(.*?)\n\n", PAGE, re.DOTALL)
+    assert table is not None
+    head, _, *lines = table[1].splitlines()
+    _, *targets = [cell.strip() for cell in head.strip("|").split(" | ")]
+    for line in lines:
+        fields, *said = [cell.strip() for cell in line.strip("|").split(" | ")]
+        for member in re.findall(r"`(\w+)`", fields) or ["other"]:
+            for target, words in zip(targets, said, strict=True):
+                yield target, member, re.split(r"\W", words)[0]
+
+
+def test_every_member_stands_in_the_table():
+    assert {member for _, member, _ in members()} == {*MEMBERS, "other"}
+
+
+@pytest.mark.parametrize(("target", "member", "word"), [pytest.param(*cell, id="-".join(cell[:2])) for cell in members()])
+def test_what_becomes_of_a_member(target, member, word):
+    config = BESIDE.get(member, {}) | {member: MEMBERS.get(member, 1)}
+    path = f"generationConfig.{member}"
+    assert word in outcomes("gemini", target, path, BASE["gemini"] | {"generationConfig": config})
+
+
+# values that a cell speaks of after its first word, and what becomes of them
+WORDS: list[tuple[str, str, str, dict[str, Any], set[str]]] = [
+    *(
+        ("gemini", to, "serviceTier", {"serviceTier": tier}, {"carried"})
+        for to in ("chat", "responses")
+        for tier in ("standard", "priority")
+    ),
+    ("gemini", "messages", "serviceTier", {"serviceTier": "standard"}, {"carried"}),
+    ("gemini", "messages", "serviceTier", {"serviceTier": "priority"}, {"adapted"}),
+    *(
+        (
+            "gemini",
+            to,
+            "toolConfig",
+            {"tools": TOOLS["gemini"], "toolConfig": {"functionCallingConfig": {"mode": "VALIDATED"}}},
+            {"adapted"},
+        )
+        for to in ("chat", "messages", "responses")
+    ),
+    *(
+        ("gemini", to, "generationConfig", {"generationConfig": {"thinkingConfig": {"thinkingLevel": "HIGH"}}}, {"carried"})
+        for to in ("chat", "messages", "responses")
+    ),
+    ("gemini", "chat", "generationConfig", {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}, {"dropped"}),
+    ("gemini", "messages", "generationConfig", {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}, {"carried"}),
+    ("gemini", "responses", "generationConfig", {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}, {"carried"}),
+    ("gemini", "chat", "generationConfig", {"generationConfig": {"responseMimeType": "application/json"}}, {"adapted"}),
+    ("gemini", "messages", "generationConfig", {"generationConfig": {"responseMimeType": "application/json"}}, {"dropped"}),
+    ("responses", "chat", "reasoning", {"reasoning": {"context": "current_turn"}}, {"dropped"}),
+    ("responses", "chat", "tools", {"tools": [{"type": "web_search"}]}, {"dropped"}),
+    *(("responses", to, "tools", {"tools": [{"type": "web_search"}]}, {"carried"}) for to in ("messages", "gemini")),
+]
+
+
+@pytest.mark.parametrize(("source", "target", "field", "asked", "words"), WORDS)
+def test_what_a_cell_says_of_a_value(source, target, field, asked, words):
+    assert outcomes(source, target, field, BASE[source] | asked) - {"here"} == words
+
+
 def outcomes(source: str, target: str, field: str, body: dict[str, Any]) -> set[str]:
-    """The words that a table may use of what happened."""
+    """The words that a table may use of what happened. field: a member of the body, or the path of one below it."""
     try:
         request = SHAPES[source].decode_request(body)
         SHAPES[target].encode_request(request, Capabilities(), "m")
     except errors.Unsupported as error:
-        return {"refused"} if error.param == field else {f"{error.param} was refused"}
+        return {"refused"} if _at(error.param or "", field) else {f"{error.param} was refused"}
     ledger = request.ledger
     words = {"dropped": ledger.dropped, "adapted": ledger.adapted}
-    said = {word for word, entries in words.items() if field in {re.split(r"\W", name)[0] for name in ledger.names(entries, body)}}
+    said = {word for word, entries in words.items() if any(_at(name, field) for name in ledger.names(entries, body))}
     return said or {"carried", "here"}
+
+
+def _at(name: str, field: str) -> bool:
+    """Whether a name in a report is that of the field, or of something within it."""
+    return re.match(rf"{re.escape(field)}(?!\w)", name) is not None

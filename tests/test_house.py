@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import codecs
+import re
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -100,6 +101,16 @@ def test_rooms_form_no_circle() -> None:
     assert {room for room, _ in arrows} <= ROOMS.keys()
     upwards = {(room, other) for room, other in arrows if other not in ROOMS[room]}
     assert upwards == set(), "a room imports what stands above or beside it"
+
+
+def test_the_drawing_of_the_rooms_has_every_import() -> None:
+    """docs/architecture.md: a room stands above each that it imports."""
+    drawn = re.findall(r"^ +(\w+)(?:\[.*?\])? --> (\w+)", (HOUSE / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    below: dict[str, set[str]] = {}
+    for room in TopologicalSorter({room: {other for above, other in drawn if above == room} for room, _ in drawn}).static_order():
+        ways = {other for above, other in drawn if above == room}
+        below[room] = ways.union(*(below[other] for other in ways))
+    assert {(room, other) for room, other in _arrows() if {room, other} <= below.keys() and other not in below[room]} == set()
 
 
 def test_codecs_are_pure() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from .. import openai
 from ..capabilities import Capabilities
 from ..request import Request, Tool, ToolChoice
-from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, unfulfilled
+from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, is_limited, unfulfilled
 
 
 class ToolsWriter:
@@ -43,7 +43,7 @@ class ToolsWriter:
             self._tools.append({"type": "function", "function": self._function(tool)})
         elif tool.kind == "custom":
             self._tools.append(self._custom(tool))
-        elif tool.kind == "web_search" and self._capabilities.c_web_search and not _is_limited(tool):
+        elif tool.kind == "web_search" and self._capabilities.c_web_search and not is_limited(tool):
             body["web_search_options"] = self._search(tool)
         else:
             self._dropped.append(tool)
@@ -123,11 +123,6 @@ class ToolsWriter:
 
     def _is_named(self, tool: dict[str, Any], names: Set[str]) -> bool:
         return _name(tool) in names or self._map.restore(_name(tool)).name in names
-
-
-def _is_limited(tool: Tool) -> bool:
-    """Whether a search is restricted to certain domains, which this API cannot express."""
-    return bool(tool.search.get("allowed_domains") or tool.search.get("blocked_domains"))
 
 
 def _name(tool: dict[str, Any]) -> str:

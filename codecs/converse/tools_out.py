@@ -10,11 +10,10 @@ from .. import subsets
 from ..capabilities import Capabilities
 from ..ledger import Path
 from ..request import Request, Tool, ToolChanges, ToolChoice
-from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, unfulfilled
+from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, is_limited, unfulfilled
 from .content_out import Block, ContentWriter
 
 _MOST_STRICT = 20  # tools of one request, of Claude
-_RESTRICTS = frozenset({"allowed_domains", "blocked_domains"})  # wishes without which a search is another
 _CODE = re.compile(r"code_interpreter|code_execution_\d{8}|codeExecution")  # the type of a tool that runs code, in the callers' APIs
 UNUSED = "unused"  # the name of a tool that stands for none
 _NO_TOOL = "There are no tools. Do not call this one."
@@ -54,7 +53,7 @@ class ToolsWriter:
     def write_tools(self) -> None:
         """Write the tools. Raises errors.Malformed for duplicate tool names."""
         for tool in self._request.tools:
-            if tool.kind == "web_search" and self._can.v_web_search and not tool.search.keys() & _RESTRICTS:
+            if tool.kind == "web_search" and self._can.v_web_search and not is_limited(tool):
                 at = self._request.habits.search_at
                 self._search({(*tool.path, *at.get(name, (name,))): value for name, value in tool.search.items()})
             elif tool.kind == "hosted" and self._can.v_code and _CODE.fullmatch(tool.label):

@@ -30,9 +30,9 @@ from ..request import (
     TextPart,
     Turn,
 )
-from .carrier import envelope, is_dummy, standard
 from .facts import IDS
 from .protojson import Message
+from .signatures import envelope, is_dummy, standard
 
 _ROLES = frozenset({"user", "model", "function"})
 _KINDS = frozenset({

@@ -6,8 +6,8 @@ from typing import Any
 
 from ..capabilities import Capabilities
 from ..ledger import Ledger, Path
-from .carrier import is_ours
 from .facts import DUMMY
+from .signatures import is_ours
 
 _SIGNATURES = ("thoughtSignature", "thought_signature")
 _CALLS = ("functionCall", "function_call")

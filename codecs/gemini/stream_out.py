@@ -49,10 +49,10 @@ from ..ids import AnswerIds, tail
 from ..reply import Reply
 from ..sse import Frame, safe_json
 from ..usage import Usage, to_gemini
-from .carrier import Run
 from .errors_out import error_object
 from .facts import IDS, REASONS
 from .grounding_out import Grounding, logprobs_result
+from .signatures import Run
 
 _REFUSAL = -2  # in the place of a hub part's number
 _CUT = frozenset({"length", "context"})  # reasons for which a call without whole arguments is left out

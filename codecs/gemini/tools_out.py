@@ -7,7 +7,7 @@ from typing import Any
 from ..capabilities import Capabilities
 from ..request import Request, Tool, ToolChoice
 from ..schema import Room
-from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, unfulfilled
+from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, is_limited, unfulfilled
 from . import schema_out
 
 
@@ -25,6 +25,7 @@ class ToolsWriter:
         self._map = tools
         self._room = Room()
         self._may_search = capabilities.g_tools_mixed or not any(tool.kind in ("function", "custom") for tool in request.tools)
+        self._sayable = ("blocked_domains",) if capabilities.g_server == "vertex" else ()
 
     def write(self) -> dict[str, Any]:
         """The members `tools` and `toolConfig`. Raises errors.Malformed for duplicate names, errors.Unsupported for what must be called
@@ -53,7 +54,7 @@ class ToolsWriter:
     def _add(self, tool: Tool) -> None:
         if tool.kind in ("function", "custom"):
             self.declarations.append(self._declaration(tool))
-        elif tool.kind == "web_search" and not self._searches and self._may_search:
+        elif tool.kind == "web_search" and not self._searches and self._may_search and not is_limited(tool, *self._sayable):
             self._searches.append({"googleSearch": self._search(tool)})
         else:
             self._dropped.append(tool)
@@ -87,7 +88,7 @@ class ToolsWriter:
         written: dict[str, Any] = {}
         at = self._request.habits.search_at
         for name, value in tool.search.items():
-            if name == "blocked_domains" and self._capabilities.g_server == "vertex":
+            if name in self._sayable:
                 written["excludeDomains"] = value
             elif value not in (None, [], "medium"):
                 self._ledger.drop((*tool.path, *at.get(name, (name,))))

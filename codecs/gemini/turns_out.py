@@ -14,8 +14,8 @@ from ..capabilities import Capabilities
 from ..errors import Malformed, Unsupported
 from ..ledger import Path, concrete
 from ..request import CallPart, ReasoningPart, Request, ResultPart, TextPart, Turn
-from .carrier import is_signature
 from .content_out import ContentWriter, Piece, sign_first_call
+from .signatures import is_signature
 
 CONTINUES = "(conversation continues)"
 _SYSTEM = frozenset({"system", "developer"})

@@ -416,9 +416,33 @@ def test_g25_search_beside_functions() -> None:
     tool = {"type": "web_search_20250305", "name": "web_search", "blocked_domains": ["a.example"], "max_uses": 1}
     body = {"max_tokens": 9, "messages": [HI], "tools": [tool]}
     found, lost, _ = written("messages", body)
-    assert (found["tools"], lost) == ([{"googleSearch": {}}], ["tools[*].blocked_domains", "tools[*].max_uses"])
+    assert ("tools" in found, lost) == (False, ["tools[*]:web_search_20250305"])
     found, lost, _ = written("messages", body, of("gemini-3-flash", **{"g.server": "vertex"}))
     assert (found["tools"], lost) == ([{"googleSearch": {"excludeDomains": ["a.example"]}}], ["tools[*].max_uses"])
+
+
+@pytest.mark.parametrize("server", ["developer", "vertex"])
+@pytest.mark.parametrize(
+    ("shape", "asked"),
+    [
+        ("messages", {"type": "web_search_20250305", "name": "web_search", "allowed_domains": ["a.example"]}),
+        ("responses", {"type": "web_search", "filters": {"allowed_domains": ["a.example"]}}),
+    ],
+)
+def test_a_search_that_is_limited_to_domains_does_not_go_out_without_the_limit(server: str, shape: str, asked: dict[str, Any]) -> None:
+    body = {"max_tokens": 9, "messages": [HI]} if shape == "messages" else {"input": [HI]}
+    found, dropped, _ = written(shape, body | {"tools": [asked]}, of("gemini-3-flash", **{"g.server": server}))
+    assert ("tools" in found, dropped) == (False, [f"tools[*]:{asked['type']}"])
+    forced = {"type": "tool", "name": "web_search"} if shape == "messages" else {"type": "web_search"}
+    with pytest.raises(errors.Unsupported):
+        written(shape, body | {"tools": [asked], "tool_choice": forced}, of("gemini-3-flash", **{"g.server": server}))
+
+
+@pytest.mark.parametrize("empty", [{}, {"allowed_domains": []}, {"blocked_domains": None}])
+def test_a_search_with_no_domains_named_is_not_limited(empty: dict[str, Any]) -> None:
+    tool = {"type": "web_search_20250305", "name": "web_search", **empty}
+    found, lost, _ = written("messages", {"max_tokens": 9, "messages": [HI], "tools": [tool]})
+    assert (found["tools"], lost) == ([{"googleSearch": {}}], [])
 
 
 # ---- G26: thinking ----

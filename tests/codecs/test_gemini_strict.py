@@ -107,7 +107,8 @@ def responses(*items: JSON, **more: Any) -> tuple[str, JSON]:
 
 
 BARE: list[Any] = [{}, None, {"type": "object"}, {"type": "object", "properties": {}}, {"type": "object", "additionalProperties": True}]
-SEARCH = {"type": "web_search_20250305", "name": "web_search", "blocked_domains": ["a.example"]}
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+LIMITED = SEARCH | {"blocked_domains": ["a.example"]}
 ODD: dict[str, tuple[str, JSON]] = {
     "names": chat(tools=[function(name) for name in ("1st", "a.b/c d", "x" * 80, "-y", "é")]),
     "schemas": chat(tools=[function("f", SCHEMA), *(function(f"g{n}", schema) for n, schema in enumerate(BARE))]),
@@ -156,7 +157,7 @@ ODD: dict[str, tuple[str, JSON]] = {
         returned("t1", [GIF, PICTURE, {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}]),
         returned("t2", []),
     ),
-    "a search beside functions": messages(tools=[SEARCH, {"name": "f", "input_schema": SCHEMA}], tool_choice={"type": "any"}),
+    "a search beside functions": messages(tools=[LIMITED, {"name": "f", "input_schema": SCHEMA}], tool_choice={"type": "any"}),
     "a forced search": messages(tools=[SEARCH], tool_choice={"type": "tool", "name": "web_search"}),
     "split outputs": responses(called("1"), called("2"), output("1"), said("hm", "assistant"), output("2"), said("so?")),
     "messages among calls": responses(

@@ -8,8 +8,8 @@ import pytest
 
 from dragoman.codecs import errors, reasoning
 from dragoman.codecs.fields import Fields
-from dragoman.codecs.gemini import carrier
-from dragoman.codecs.gemini.carrier import DUMMIES
+from dragoman.codecs.gemini import signatures
+from dragoman.codecs.gemini.signatures import DUMMIES
 from dragoman.codecs.registry import SHAPES
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"a":1}'}}
@@ -24,7 +24,7 @@ THOUGHT = {
     "summary": [{"type": "summary_text", "text": "So."}, {"type": "summary_text", "text": ""}],
     "encrypted_content": "gAAAA",
 }
-ENVELOPE = carrier.written(PAYLOAD)
+ENVELOPE = signatures.written(PAYLOAD)
 ASKED = {"role": "user", "parts": [{"text": "Hi"}]}
 FIND = {"id": "c1", "name": "find", "args": {"a": 1}}
 FOUND = {"role": "user", "parts": [{"functionResponse": {"id": "c1", "name": "find", "response": {"output": "one"}}}]}

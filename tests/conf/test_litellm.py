@@ -248,6 +248,11 @@ def test_wildcards() -> None:
     ]
 
 
+def test_entries_of_one_name_say_their_fallbacks_each_for_itself() -> None:
+    text, _ = litellm.converted(SIMPLE.replace("drop_params: true", "default_fallbacks: [claude]"), "litellm.yaml")
+    assert (text.count("- claude\n"), text.count("&"), text.count("*")) == (2, 0, 0)
+
+
 def test_clouds() -> None:
     made, notes = imported(CLOUDS)
     haiku, flash, local, served, shared = made["model_providers"]
