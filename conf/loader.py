@@ -267,7 +267,8 @@ def _warnings(entries: tuple[Provider, ...], document: Document, trusted: Networ
             warnings.append(f"{place}: {entry.model_id} is not of {entry.signing[0]}: that region will refuse it")
         if entry.passthrough_auth and guarded:
             warnings.append(
-                f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name}"
+                f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name} where these "
+                "do not come in x-dragoman-key"
             )
     return warnings
 
@@ -291,14 +292,14 @@ def _usable(entries: tuple[Provider, ...], aliases: Mapping[str, str], patterns:
     catalog = Catalog((Entry(entry.name, entry.model) for entry in entries), aliases)
     declared = [name for entry in entries if not entry.wildcard for name in (entry.name, entry.model)]
     names = [name for name in (*declared, *aliases) if any(providers.fits(name, one) for one in patterns)]
-    found = {index for index, entry in enumerate(entries) if entry.wildcard}
-    names += [name for index in found for name in _instead(entries[index])]
+    usable = {index for index, entry in enumerate(entries) if entry.wildcard}
+    names += [name for index in usable for name in _instead(entries[index])]
     while names:
         match = catalog.find(names.pop())
-        fresh = set(match.entries if match else ()) - found
-        found |= fresh
+        fresh = set(match.entries if match else ()) - usable
+        usable |= fresh
         names += [name for index in fresh for name in _instead(entries[index])]
-    return found
+    return usable
 
 
 def _instead(entry: Provider) -> Iterator[str]:

@@ -67,7 +67,7 @@ class Handler(RequestHandler):
         """
         self._transforms = []
         tokens = self.services.tokens
-        pending = None if tokens is None else tokens.pending(travel.credential(self.request.headers, self.shape))
+        pending = None if tokens is None else tokens.pending(travel.key(self.request.headers, self.shape))
         if pending is not None:
             return self._begin_after(pending, arguments, named)
         self._begin(arguments, named)

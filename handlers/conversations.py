@@ -24,8 +24,9 @@ class _OverConversations(Handler):
     def prepare(self) -> None:
         """Raises Unauthorized, TooLarge, Overloaded."""
         super().prepare()
-        credential = travel.credential(self.request.headers, "responses")
-        self.owner = self.services.owner(self.services.access.admit(credential).name, credential)
+        headers, services = self.request.headers, self.services
+        name = services.access.admit(travel.key(headers, "responses")).name
+        self.owner = services.owner(name, travel.credential(headers, "responses"))
 
     @property
     def conversations(self) -> ConversationStore:

@@ -36,6 +36,7 @@ class Serving(Handler):
 
     def initialize(self, gateway: Gateway) -> None:
         super().initialize(gateway)
+        self.key = travel.key(self.request.headers, self.shape)
         self.credential = travel.credential(self.request.headers, self.shape)
         self._exchange: Exchange | None = None
         self._client: Client | None = None  # while stored events are sent
@@ -53,6 +54,7 @@ class Serving(Handler):
             client,
             self.request.headers,
             await self.body() if self.takes_body and passing is None else b"",  # in no variable: it is let go of before the answer ends
+            key=self.key,
             credential=self.credential,
             nonce=self.nonce,
             request_id=self.request_id,
@@ -101,7 +103,7 @@ class ModelHandler(Serving):
         if self.request.method != "POST":
             raise HTTPError(405)
         # without a valid key the body is dropped; the refusal is sent after it, since some callers do not read earlier
-        self._incoming.drops = not self.services.access.knows(self.credential)
+        self._incoming.drops = not self.services.access.knows(self.key)
 
     async def post(self, model: str | None = None) -> None:
         """model: its name, where the path says it."""
@@ -114,7 +116,7 @@ class ModelHandler(Serving):
     async def _resume(self, token: str, after: int) -> None:
         """Send what follows an event of a stream that was begun before."""
         services = self.services
-        owner = services.owner(services.access.admit(self.credential).name, self.credential)
+        owner = services.owner(services.access.admit(self.key).name, self.credential)
         headers, framing, name = own_headers(self.request_id), SHAPES[self.shape].framing, log_name(owner, token)
         streams = services.state.streams
         try:

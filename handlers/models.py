@@ -50,7 +50,7 @@ def described_by_google(model: ServedModel) -> dict[str, Any]:
 
 def caller(handler: Handler, shape: str) -> Identity:
     """Raises Unauthorized."""
-    return handler.services.access.admit(travel.credential(handler.request.headers, shape))
+    return handler.services.access.admit(travel.key(handler.request.headers, shape))
 
 
 def visible(handler: Handler, shape: str) -> list[ServedModel]:

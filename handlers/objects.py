@@ -66,13 +66,14 @@ class Objects(Serving):
             raise
         # before anything is checked: the shape decides which of several headers has the key
         self.shape = objects.shape_of(self._place, self.request.headers).name  # type: ignore[misc]
+        self.key = travel.key(self.request.headers, self.shape)
         self.credential = travel.credential(self.request.headers, self.shape)
         self.guard()
         if self._passes():
             self._send_on()
         else:
             super().prepare()
-            self._incoming.drops = not (self.takes_body and self.services.access.knows(self.credential))
+            self._incoming.drops = not (self.takes_body and self.services.access.knows(self.key))
 
     def _passes(self) -> bool:
         """Whether the body is sent on while it arrives."""
@@ -82,7 +83,7 @@ class Objects(Serving):
         if headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in headers:
             return False
         plain = headers.get("Content-Encoding", "identity").lower() in ("", "identity")
-        return plain and services.access.knows(self.credential) and not objects.holds(services, self._place, headers, SHAPES[self.shape])
+        return plain and services.access.knows(self.key) and not objects.holds(services, self._place, headers, SHAPES[self.shape])
 
     def _send_on(self) -> None:
         """Send the request on now. Only the time between two reads of its body is bounded."""
@@ -102,7 +103,8 @@ class Objects(Serving):
         """An upstream's URL of an upload as one of the gateway's."""
         request, gate, parsed = self.request, self.services.gate, urlsplit(url)
         secure = request.protocol == "https" or (gate is not None and self._source(gate).secure)
-        key = "" if self.services.access.open or self.credential is None else f"&{self.secrets[0]}={quote(self.credential, safe='')}"
+        shown = {self.secrets[0]: self.credential, travel.KEY.lower(): request.headers.get(travel.KEY)}
+        key = "".join(f"&{name}={quote(value, safe='')}" for name, value in shown.items() if value and not self.services.access.open)
         pairs = [pair for pair in parsed.query.split("&") if pair.partition("=")[0] not in self.secrets]
         return f"{'https' if secure else 'http'}://{request.host}{request.path}?{'&'.join(pairs)}{key}"
 

@@ -42,6 +42,7 @@ def methods(handler: type[RequestHandler]) -> list[str]:
 _SCHEMES: dict[str, dict[str, str]] = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "gateway": {"type": "apiKey", "in": "header", "name": "x-dragoman-key"},
 }
 
 

@@ -68,7 +68,7 @@ class Create(ModelHandler):
         if self._accept is None or body or request.version != "HTTP/1.1":
             raise errors.ClientFault("An upgrade needs HTTP/1.1, no body, and a `Sec-WebSocket-Key` of 16 bytes in base64.")
         pages.check_socket(headers, self.hosts if self.services.access.open else None, config.origins, secure=source.secure)
-        self._key = self.services.access.admit(travel.credential(headers, self.shape)).name
+        self._key = self.services.access.admit(travel.key(headers, self.shape)).name
         live = self.gateway.live
         if live.draining or len(live.sockets) >= config.max_connections:
             full = errors.Overloaded("The gateway takes no more connections at the moment.", retry_after=1)
@@ -110,7 +110,7 @@ class _OverState(Serving):
     async def record(self, id: str) -> Record | None:
         """The record of a response that the gateway stores; None when its upstream has answered. Raises Unauthorized, NotFound."""
         services = self.services
-        identity = services.access.admit(self.credential)
+        identity = services.access.admit(self.key)
         self.owner = services.owner(identity.name, self.credential)
         stored = await services.state.find(self.owner, id)
         if isinstance(stored, Record):
@@ -170,7 +170,7 @@ class Stored(_OverState):
     async def _resumed(self, id: str) -> bool:
         """Send the events of a response whose stream can be resumed; False where there is none of this id."""
         services = self.services
-        owner = services.owner(services.access.admit(self.credential).name, self.credential)
+        owner = services.owner(services.access.admit(self.key).name, self.credential)
         name = await services.state.streams.of_response(owner, id)
         if name is None:
             return False

@@ -27,7 +27,7 @@ class Usage(Handler):
 
     async def get(self) -> None:
         services = self.services
-        identity = services.access.admit(travel.credential(self.request.headers, self.shape))
+        identity = services.access.admit(travel.key(self.request.headers, self.shape))
         budgets = await services.quota.budgets(identity)
         self.set_header("Cache-Control", "no-store")
         if not budgets:

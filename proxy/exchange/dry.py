@@ -80,7 +80,7 @@ def _shown(exchange: Exchange, attempt: Attempt, lane: str, url: str, body: byte
     sent: dict[str, Any] = {"method": exchange.operation.method, "url": _url(url), "headers": _headers(attempt, body)}
     text = jsontext.dumps(known | {"request": sent})
     answer = text if body is None else text[:-2] + _member(body) + b"}}"
-    return secrets.scrub(answer, (*secrets.of(candidate.provider), exchange.credential))
+    return secrets.scrub(answer, (*secrets.of(candidate.provider), exchange.key, exchange.credential))
 
 
 def _member(body: bytes) -> bytes:

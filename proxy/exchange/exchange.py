@@ -68,67 +68,13 @@ class Exchange:
     """One caller's request."""
 
     __slots__ = (
-        "_charges",
-        "_ending",
-        "_fit",
-        "_heartbeat",
-        "_keeper",
-        "_model",
-        "_parsed",
-        "_passage",
-        "_prepares",
-        "_running",
-        "_task",
-        "_timeout",
-        "attempts",
-        "before_answer",
-        "begun",
-        "body",
-        "client",
-        "compacting",
-        "credential",
-        "cut",
-        "dry",
-        "error",
-        "expansion",
-        "form_field",
-        "headers",
-        "heard",
-        "identity",
-        "left_out",
-        "limits",
-        "made",
-        "nonce",
-        "observer",
-        "operation",
-        "order",
-        "passing",
-        "path",
-        "placing",
-        "query",
-        "race",
-        "recent",
-        "release",
-        "request_id",
-        "resumable",
-        "route",
-        "scan",
-        "services",
-        "shape",
-        "speaks",
-        "status",
-        "stream",
-        "strict",
-        "summary",
-        "target",
-        "taught",
-        "tokens",
-        "trace",
-        "turn",
-        "unread",
-        "via",
-        "without_tools",
-    )
+        "_charges", "_ending", "_fit", "_heartbeat", "_keeper", "_model", "_parsed", "_passage", "_prepares", "_running",
+        "_task", "_timeout", "attempts", "before_answer", "begun", "body", "client", "compacting", "credential", "cut", "dry",
+        "error", "expansion", "form_field", "headers", "heard", "identity", "key", "left_out", "limits", "made", "nonce",
+        "observer", "operation", "order", "passing", "path", "placing", "query", "race", "recent", "release", "request_id",
+        "resumable", "route", "scan", "services", "shape", "speaks", "status", "stream", "strict", "summary", "target",
+        "taught", "tokens", "trace", "turn", "unread", "via", "without_tools",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -138,6 +84,7 @@ class Exchange:
         headers: HTTPHeaders,
         body: bytes = b"",
         *,
+        key: str | None,
         credential: str | None,
         nonce: str,
         request_id: str,
@@ -156,7 +103,8 @@ class Exchange:
         passing: bodies.Passing | None = None,
         release: Callable[[], object] = lambda: None,
     ) -> None:
-        """headers: the caller's. credential: in them, as its API has it. nonce: 32 random hex digits of which ids are made.
+        """headers: the caller's. key: in them, what admits it. credential: likewise, the caller's own, which is the key where there is
+        no other. nonce: 32 random hex digits of which ids are made.
 
         query: what stood behind the path, with its mark.
         target: the path and the query, for shapes whose model and stream stand there. timeout: seconds that the whole request may take.
@@ -183,7 +131,7 @@ class Exchange:
         self.request_id = request_id
         self.before_answer = before_answer
         self._charges = charges
-        self.credential = credential
+        self.key, self.credential = key, credential
         self.strict = headers.get("X-Dragoman-Strict", "").strip() == "1"
         self.dry = dry.asked(headers)  # nothing is sent: the answer is what would be
         self.begun = monotonic()  # not the loop's time, which has steps of a millisecond on uvloop

@@ -103,7 +103,7 @@ class Services:
 
     def admit(self, exchange: Exchange) -> None:
         """Raises Unauthorized for a caller without a key, Overloaded when this worker takes no more."""
-        exchange.identity = self.access.admit(exchange.credential)
+        exchange.identity = self.access.admit(exchange.key)
         most = self.config.limits.max_streams
         if self.live.draining or (most is not None and len(self.live.exchanges) > most):
             error = errors.Overloaded("The gateway accepts no more requests at the moment.")

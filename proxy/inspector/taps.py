@@ -123,7 +123,7 @@ class Tap:
         self._records = 0
         self._characters = 0
         self._attempts: list[dict[str, Any]] = []
-        self._secrets = {exchange.credential} if exchange.credential else set()
+        self._secrets = set(filter(None, (exchange.key, exchange.credential)))
 
     # ---- messages ----
 

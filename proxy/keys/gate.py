@@ -61,7 +61,7 @@ class Gate:
     def check_key(self, headers: Mapping[str, str], shape: str, source: Source) -> None:
         """Raise Forbidden when the caller's key may not be used from its address. shape: whose headers have the key."""
         if self._places and self._access is not None:
-            self._access.check_place(travel.credential(headers, shape), source.address)
+            self._access.check_place(travel.key(headers, shape), source.address)
 
 
 def _located(config: Config) -> bool:

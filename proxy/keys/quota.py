@@ -134,12 +134,12 @@ def _bounded(count: float, most: int) -> int:
 
 def note(config: Config) -> str | None:
     """A warning when the limits of this configuration are counted per machine, else None."""
-    kept = config.control is not None  # what budgets have spent is in the control store
+    stored = config.control is not None  # what budgets have spent is in the control store
     limited = [one for key in config.access_keys for one in of_key(key).limits]
     by_minute = any(one.requests_per_minute is not None or one.tokens_per_minute is not None for one in limited)
-    if config.state_storage.type == "redis" or not (by_minute or (limited and not kept)):
+    if config.state_storage.type == "redis" or not (by_minute or (limited and not stored)):
         return None
-    what = "limits by the minute" if kept else "limits"
+    what = "limits by the minute" if stored else "limits"
     return (
         f"{what} of access_keys are counted on this machine only, for all its workers: they are reset by a restart and not shared with "
         "other replicas; use state_storage of type redis to share them"

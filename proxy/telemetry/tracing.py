@@ -79,7 +79,7 @@ _SETTINGS = {
     "presence_penalty": "gen_ai.request.presence_penalty",
     "seed": "gen_ai.request.seed",
 }
-_SECRET = frozenset({"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization", "x-goog-api-key"})
+_SECRET = frozenset({"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization", "x-goog-api-key", "x-dragoman-key"})
 _LONGEST = 256  # characters of a header or an error message in an attribute
 _NAMES = 50  # dropped fields named in a span
 

@@ -325,6 +325,7 @@ class Session:
             caller,
             headers,
             create.body,
+            key=travel.key(headers, "responses"),
             credential=travel.credential(headers, "responses"),
             nonce=travel.nonce(16),
             request_id=f"{opening.request_id}.{self._responses}",

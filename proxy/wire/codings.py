@@ -193,16 +193,16 @@ class _Package:
 
     def _piece(self) -> bytes:
         """What the data decodes to, up to PIECE; b"" if it has all been decoded. A frame may hold a single byte."""
-        found, room = [], PIECE
+        pieces, room = [], PIECE
         while room:
             try:
-                found.append(self._reader.read1(room))
+                pieces.append(self._reader.read1(room))
             except _Hungry:
                 break
             except self._module.ZstdError:
                 raise _garbled("undecodable content coding") from None
-            room -= len(found[-1])
-        return b"".join(found)
+            room -= len(pieces[-1])
+        return b"".join(pieces)
 
     def finish(self) -> None:
         if not self._begun:

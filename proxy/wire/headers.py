@@ -70,6 +70,8 @@ SESSIONS = (
     "X-Affinity",
 )
 
+KEY = "X-Dragoman-Key"  # the gateway's key, where the other headers have what a provider is sent
+
 _LONGEST = 128  # characters; longer names are dropped before they reach the caches
 
 
@@ -188,8 +190,13 @@ def request_id(proposed: str | None, nonce: str) -> str:
     return proposed if proposed and _REQUEST_ID.fullmatch(proposed) else f"req_{int(time() * 1000):011x}{nonce[:13]}"
 
 
+def key(headers: Mapping[str, str], shape: str) -> str | None:
+    """What admits the caller: the gateway's key in its own header, else the credential."""
+    return headers.get(KEY, "").strip() or credential(headers, shape)
+
+
 def credential(headers: Mapping[str, str], shape: str) -> str | None:
-    """The caller's key, from the first of the shape's headers that has one; an unknown shape uses the usual shape's headers."""
+    """The caller's credential, from the first of the shape's headers that has one; an unknown shape uses the usual shape's headers."""
     for name in SHAPES.get(shape, USUAL).credentials:
         value = headers.get(name)
         if value is None:
@@ -202,10 +209,11 @@ def credential(headers: Mapping[str, str], shape: str) -> str | None:
 
 
 def take_credential(request: HTTPServerRequest, secrets: tuple[str, ...]) -> None:
-    """Remove these members of the query; the first becomes the caller's key, unless a header has one, or it could stand in none.
+    """Remove these members of the query, and KEY; the first and KEY become headers, unless there are such, or they could be none.
 
     secrets: names. Done before anything else reads the request, so that the query can be logged and forwarded.
     """
+    secrets = (*secrets, KEY.lower())
     pieces = request.query.split("&")
     members = [(unquote_plus(piece.partition("=")[0]), piece) for piece in pieces]
     if not any(name in secrets for name, _ in members):
@@ -215,9 +223,11 @@ def take_credential(request: HTTPServerRequest, secrets: tuple[str, ...]) -> Non
     for name in secrets:
         request.arguments.pop(name, None)
         request.query_arguments.pop(name, None)
-    key = next((unquote_plus(piece.partition("=")[2]) for name, piece in members if name == secrets[0]), "")
-    if key and _is_value(key) and credential(request.headers, "") is None:
-        request.headers["X-Goog-Api-Key"] = key
+    values = {name: unquote_plus(piece.partition("=")[2]) for name, piece in reversed(members)}
+    for name, header in ((secrets[0], "X-Goog-Api-Key"), (secrets[-1], KEY)):
+        value = values.get(name, "")
+        if value and _is_value(value) and header not in request.headers and (header == KEY or credential(request.headers, "") is None):
+            request.headers[header] = value
 
 
 def _is_value(text: str) -> bool:

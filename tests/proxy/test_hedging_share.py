@@ -117,7 +117,9 @@ def run(monkeypatch, after, draw, config=CONFIG):
 
         async def one():
             caller, begun = Caller(loop), loop.time()
-            asked = exchange.Exchange(served, asking("chat"), caller, HTTPHeaders(), body, credential=None, nonce="0" * 32, request_id="r")
+            asked = exchange.Exchange(
+                served, asking("chat"), caller, HTTPHeaders(), body, key=None, credential=None, nonce="0" * 32, request_id="r"
+            )
             await asked.run()
             assert caller.body.count(b"Hello") == caller.body.count(b"[DONE]") == 1
             waited.append(caller.at - begun)
@@ -220,7 +222,7 @@ def bytecodes(config, shape, stream, deltas=0):
 
         async def one():
             await exchange.Exchange(
-                served, asking(shape), Whole(loop), HTTPHeaders(), body, credential=None, nonce="0" * 32, request_id="r"
+                served, asking(shape), Whole(loop), HTTPHeaders(), body, key=None, credential=None, nonce="0" * 32, request_id="r"
             ).run()
 
         for _ in range(5):  # what is worked out once
@@ -324,7 +326,7 @@ def share_read(monkeypatch, affinity):
             caller = Caller(loop)
             served = replace(gateway.services, upstream=up)
             await exchange.Exchange(
-                served, asking("chat"), caller, HTTPHeaders(), body, credential=None, nonce="0" * 32, request_id="r"
+                served, asking("chat"), caller, HTTPHeaders(), body, key=None, credential=None, nonce="0" * 32, request_id="r"
             ).run()
             assert caller.body.count(b"[DONE]") == 1
             await asyncio.sleep(1)

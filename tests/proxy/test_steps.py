@@ -76,7 +76,7 @@ def run(monkeypatch, answered=lambda: None):
         async def one():
             caller = Caller(seen, answered)
             await exchange.Exchange(
-                served, asking("chat"), caller, HTTPHeaders(), body, credential=None, nonce="0" * 32, request_id="r"
+                served, asking("chat"), caller, HTTPHeaders(), body, key=None, credential=None, nonce="0" * 32, request_id="r"
             ).run()
 
         over = await asyncio.gather(*[one() for _ in range(REQUESTS)], return_exceptions=True)
