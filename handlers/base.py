@@ -18,7 +18,7 @@ from tornado.web import Finish, HTTPError, RequestHandler
 
 from ..codecs import errors, jsontext
 from ..proxy.exchange import dry
-from ..proxy.exchange.refusal import refusal
+from ..proxy.exchange.refusal import own_headers, refusal
 from ..proxy.gateway import Gateway
 from ..proxy.keys.gate import Gate
 from ..proxy.wire import bodies, pages
@@ -197,11 +197,17 @@ class Handler(RequestHandler):
         return f"?{quote(self.request.query, safe=ASCII, encoding='latin-1')}" if self.request.query else ""
 
     def write(self, chunk: str | bytes | dict[str, Any]) -> None:
-        """Overridden to accept objects with lone surrogates."""
+        """Overridden to accept objects with lone surrogates. An object is an answer of the gateway's own."""
         if isinstance(chunk, dict):
-            self.set_header("Content-Type", "application/json; charset=UTF-8")
+            self.begin_json()
             chunk = jsontext.dumps(chunk)
         super().write(chunk)
+
+    def begin_json(self) -> None:
+        """Set the headers of an answer of the gateway's own."""
+        for name, value in own_headers(self.request_id).items():
+            self.set_header(name, value)
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
 
     def compute_etag(self) -> str | None:
         return None  # callers do not use it, and hashing every answer costs time

@@ -164,7 +164,7 @@ class ModelList(_Guarded):
                 "models": [codex(model, place) for place, model in enumerate(models)],
             }
         )
-        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.begin_json()
         self.set_header("ETag", f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"')
         self.write(body)
 

@@ -60,6 +60,16 @@ async def test_a_page_has_a_bound(http_client: AsyncHTTPClient, base_url: str, l
         assert (answer.code, "`limit` must be between 1 and" in orjson.loads(answer.body)["error"]["message"]) == (400, True)
 
 
+CODEX = "/v1/models?client_version=0.171.0"
+OWN = ["/v1/models", CODEX, "/v1beta/models", "/v1/models/demo/echo", "/openapi.json", "/healthz", "/api/oauth/usage", "/v1/responses/none"]
+
+
+@pytest.mark.parametrize("path", OWN)
+async def test_the_gateways_own_answers_have_the_requests_id(http_client: AsyncHTTPClient, base_url: str, path: str) -> None:
+    answer = await ask(http_client, base_url + path, authorization="Bearer sk-all", x_request_id="mine-1")
+    assert [answer.headers.get_list(name) for name in ("x-request-id", "request-id")] == [["mine-1"], ["mine-1"]]
+
+
 async def test_pages_of_models(http_client: AsyncHTTPClient, base_url: str) -> None:
     ids: list[str] = []
     after = ""
