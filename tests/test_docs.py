@@ -155,7 +155,7 @@ FIXED = {
     "lines of the log that nobody reads": kb(stderr.MOST),
     "the last traces": f"{tracing.CLOSE_SECONDS:g} s",
     "names of dropped fields in metrics": f"{metrics.FIELDS}",
-    "calls to hooks of answers": f"{hooks.CALLS} at once, {hooks.WAITING:,} waiting",
+    "calls to hooks of answers": f"{hooks.CALLS} at once, {hooks.WAITING:,} waiting, with {kb(hooks.HELD)} of answers",
     "a hook's answer; what it is told of an answer": f"{kb(hooks.LARGEST)}; {kb(hooks.CONTENT)}",
     "what the inspector keeps": f"{ring.EXCHANGES} exchanges, {kb(ring.CHARACTERS)};"
     f" of each {taps.RECORDS:,} records, {kb(taps.CHARACTERS)}",

@@ -41,12 +41,13 @@ async def _all(attempt: Attempt, follows: Following) -> HTTPResponse:
     response: HTTPResponse = await attempt.upstream().fetch(request)
     if attempt.status != 200 or (attempt.lane is None and attempt.streams):
         return response
-    bodies = [response.body]
+    bodies, room = [response.body], request.max_body  # of all together
     rest = _rest(attempt, follows, bodies[-1])
     value = jsontext.loads(asked) if rest else {}
     while rest and len(bodies) <= MOST:
         if attempt.lane is not None and (pending := attempt.receive(b"\n\n")) is not None:  # an event that lacks its blank line is over
             await pending
+        request.max_body = room - sum(map(len, bodies))
         request.body = splice.exchanged(asked, value, (), {follows.member: rest})
         body = await _next(attempt)
         if body is None:

@@ -5,7 +5,7 @@ A hook of requests may refuse, never rewrite: what goes to the upstream is what 
 no answer in its time, is a failure: with `fail: open` the request passes, with `fail: closed` it is refused.
 
 A hook of answers is told, and its answer is not looked at. It delays nobody: the caller has its answer. At most WAITING such calls wait for
-one of the CALLS that a worker makes at a time; more are given up, counted and logged.
+one of the CALLS that a worker makes at a time, with HELD bytes of answers; more are given up, counted and logged.
 
 What hooks are told holds no credential, and no prompt or answer unless `content: true`.
 """
@@ -39,6 +39,7 @@ LARGEST = 64 * 1024  # bytes of a hook's answer
 LONGEST = 1000  # characters of a message to the caller
 CALLS = 64  # to hooks of answers at once
 WAITING = 1000  # calls that wait for that
+HELD = 128 * 1024 * 1024  # bytes of answers that all these calls tell
 CONTENT = 8 * 1024 * 1024  # bytes of an answer that a hook is told
 TELLING = 60.0  # seconds between two log lines about one hook
 
@@ -106,10 +107,11 @@ class Hooks:
         heard = exchange.heard
         for named in self._after:
             content = {"answer": heard.text, "answer_cut": heard.cut} if named.hook.content and heard is not None else {}
-            if not self._load.take(self._tell(named, notification | content)):
+            size = len(heard.text) if content and heard is not None else 0
+            if not self._load.take(self._tell(named, notification | content), size):
                 self._metrics.hook("answer", "dropped", None)
                 if named.tells():
-                    log.warning("%s is not told of some answers: %d wait for it", named.text, WAITING)
+                    log.warning("%s is not told of some answers: %d calls to hooks are not over", named.text, len(self._load))
 
     async def _tell(self, named: _Named, notification: dict[str, Any]) -> None:
         begun = monotonic()
@@ -126,36 +128,45 @@ class Load:
     """The calls to hooks of answers that a worker makes, whatever its configuration is. Create it inside the loop."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Call] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: deque[tuple[Call, int]] = deque()
+        self._tasks: dict[asyncio.Task[None], int] = {}  # bytes of the answer that each tells
+        self._held = 0  # bytes of all of them
         self._loop = asyncio.get_running_loop()
 
-    def take(self, call: Call) -> bool:
-        """Run a coroutine, now or later; False when too many wait."""
-        if len(self._tasks) < CALLS:
-            task = self._loop.create_task(call)
-            self._tasks.add(task)
-            task.add_done_callback(self._over)
-            return True
-        if len(self._waiting) >= WAITING:
+    def __len__(self) -> int:
+        """Calls that are not over."""
+        return len(self._waiting) + len(self._tasks)
+
+    def take(self, call: Call, size: int) -> bool:
+        """Run a coroutine, now or later; False when too many wait. size: bytes of the answer that it tells."""
+        if len(self._waiting) >= WAITING or (self._held and self._held + size > HELD):
             call.close()
             return False
-        self._waiting.append(call)
+        self._held += size
+        if len(self._tasks) < CALLS:
+            self._run(call, size)
+        else:
+            self._waiting.append((call, size))
         return True
 
+    def _run(self, call: Call, size: int) -> None:
+        task = self._loop.create_task(call)
+        self._tasks[task] = size
+        task.add_done_callback(self._over)
+
     def _over(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._held -= self._tasks.pop(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a hook could not be told", exc_info=task.exception())
         if self._waiting:
-            self.take(self._waiting.popleft())
+            self._run(*self._waiting.popleft())
 
     async def close(self, seconds: float) -> None:
         """Wait so long for those under way, then end them."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
-        given_up = len(self._waiting) + len(self._tasks)
-        for call in self._waiting:
+        given_up = len(self)
+        for call, _ in self._waiting:
             call.close()
         self._waiting.clear()
         for task in self._tasks:

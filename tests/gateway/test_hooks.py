@@ -322,7 +322,23 @@ async def test_answers_that_nobody_takes_are_given_up(monkeypatch: pytest.Monkey
             gate.open()
             await inside.until(lambda: count(inside, "answer", "passed") == 5)
             assert len(hook.requests) == 5
-            assert "hooks[0] (127.0.0.1) is not told of some answers: 3 wait for it" in caplog.text
+            assert "hooks[0] (127.0.0.1) is not told of some answers: 5 calls to hooks are not over" in caplog.text
+
+
+@inside_once
+async def test_answers_that_wait_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "HELD", 1)
+    gate = Gate()
+    with Provider(scripted([wait(gate), respond({})])) as hook:
+        config = CONFIG.replace("300ms", "30s")
+        async with Inside(config, hook, **{"http://UP/": "http://127.0.0.1:9/"}, **(WORDS | {"WHEN": "answer", "WHOLE": "true"})) as inside:
+            for _ in range(3):
+                assert (await ask(inside))[0] == 200
+            await inside.until(lambda: count(inside, "answer", "dropped") == 2)
+            gate.open()
+            await inside.until(lambda: count(inside, "answer", "passed") == 1)
+            assert (await ask(inside))[0] == 200
+            await inside.until(lambda: count(inside, "answer", "passed") == 2)
 
 
 @inside_once
