@@ -216,7 +216,7 @@ class _Work:
             base = _AZURE_PATH.sub("", base)
             params.pop("api_version", None)  # its v1 API has none
         known = providers.known().get(prefix)
-        if prefix == "vertex" and "/" not in model_id:
+        if prefix == "vertex" and _is_googles(model_id):
             model_id = f"google/{model_id}"
         if (known is None or not known.has_host) and base is None and prefix != "vertex":
             self._name((*path, "model"), f"`{prefix}` is no provider that Dragoman knows: give it an api_base")
@@ -227,7 +227,7 @@ class _Work:
         entry: Row = {"model": f"{prefix}/{model_id}"}
         if model_id == "*" and "/" in name and name != entry["model"]:
             entry |= {"model": name, "provider_interface": prefix} if known else {"model": name}
-            base = base or (known.base_url if known else None)
+            base = base or (known.base_url if known and not known.cloud else None)  # of a cloud it depends on the model
         elif name != entry["model"] and model_id == "*":
             self._name((*place, "model_name"), f"the entry is asked as {entry['model']}, and by bare names known to be of its provider")
         elif name != entry["model"]:
@@ -297,7 +297,7 @@ class _Work:
         return None
 
     def strategy(self, value: Any) -> str | None:
-        if value not in STRATEGIES:
+        if not isinstance(value, str) or value not in STRATEGIES:
             return f"Dragoman balances by {', '.join(STRATEGIES.values())}, or in the order of the file"
         self._result["routing"] = {"balance": STRATEGIES[value]}
         return None
@@ -407,6 +407,13 @@ def _split(model: str, own: Any) -> tuple[str, str]:
     if prefix == "bedrock" and rest.partition("/")[0] in ("converse", "invoke"):
         rest = rest.partition("/")[2]
     return PREFIXES.get(prefix, prefix), rest
+
+
+def _is_googles(model_id: str) -> bool:
+    """Whether a model of Vertex AI without a publisher is one of Google's: those of others are known by their names."""
+    known = providers.known()["vertex"]
+    family = known.family(model_id)
+    return "/" not in model_id and model_id != "*" and (family is known or family.named.startswith("google/"))
 
 
 def _text(key: str) -> Callable[[Row, Any], str | None]:

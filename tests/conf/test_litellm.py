@@ -281,6 +281,29 @@ def test_clouds() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("vertex_ai/claude-sonnet-4-5@20250929", "vertex/claude-sonnet-4-5@20250929"),
+        ("vertex_ai/mistral-medium-3", "vertex/mistral-medium-3"),
+        ("vertex_ai/gpt-oss-120b", "vertex/gpt-oss-120b"),
+        ("vertex_ai/meta/llama-4-maverick", "vertex/meta/llama-4-maverick"),
+        ("vertex_ai/gemini-2.5-pro", "vertex/google/gemini-2.5-pro"),
+        ("vertex_ai/text-bison", "vertex/google/text-bison"),
+        ("vertex_ai/*", "vertex/*"),
+    ],
+)
+def test_models_of_vertex_ai(theirs: str, ours: str) -> None:
+    made, _ = litellm.converted(f"model_list: [{{model_name: 'vertex_ai/*', litellm_params: {{model: '{theirs}'}}}}]", "c.yaml")
+    (entry,) = conf.loads(made, environ={"GOOGLE_CLOUD_PROJECT": "p"}).model_providers
+    expected = conf.loads(f"model_providers: [{{model: {ours}}}]", environ={"GOOGLE_CLOUD_PROJECT": "p"}).model_providers[0]
+    assert (entry.base_url, entry.apis, entry.full_name(entry.model_id)) == (
+        expected.base_url,
+        expected.apis,
+        expected.full_name(expected.model_id),
+    )
+
+
 def test_tokens_that_are_not_in_force_are_not_imported() -> None:
     made, notes = imported(CLOUDS.replace("enable_jwt_auth: true", "enable_jwt_auth: false"))
     assert "jwt" not in made
@@ -402,6 +425,7 @@ ODD = [  # values of the wrong form are named, whatever they are
     "litellm_settings: {fallbacks: nothing, default_fallbacks: [m], callbacks: otel}",
     "general_settings: {master_key: [a], litellm_jwtauth: {}}",
     "litellm_settings: [a]",
+    "router_settings: {routing_strategy: [simple-shuffle], num_retries: {}}",
 ]
 
 
