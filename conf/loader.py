@@ -266,10 +266,8 @@ def _warnings(entries: tuple[Provider, ...], document: Document, trusted: Networ
             place = document.shown(("model_providers", index, "model"))
             warnings.append(f"{place}: {entry.model_id} is not of {entry.signing[0]}: that region will refuse it")
         if entry.passthrough_auth and guarded:
-            warnings.append(
-                f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name} where these "
-                "do not come in x-dragoman-key"
-            )
+            place = document.shown(("model_providers", index))
+            warnings.append(f"{place}: passthrough_auth sends access_keys that do not come in x-dragoman-key to {entry.name}")
     return warnings
 
 

@@ -188,7 +188,7 @@ def test_credentials_that_make_no_sense_are_warnings():
     assert config.warnings == (
         "model_providers[0].access_key: is missing, and openai requires one (usually $OPENAI_API_KEY)",
         "model_providers[1].access_key: is not used: passthrough_auth sends the caller's own credential",
-        "model_providers[1]: passthrough_auth sends the callers' access_keys to openai/b where these do not come in x-dragoman-key",
+        "model_providers[1]: passthrough_auth sends access_keys that do not come in x-dragoman-key to openai/b",
     )
 
 
