@@ -177,6 +177,31 @@ def test_claude_code(start: Start, tmp_path: Path, api: str) -> None:
     assert SAID in json.dumps(model.asked[1])
 
 
+@pytest.mark.timeout(120)
+def test_claude_code_with_a_login_of_its_own(start: Start, tmp_path: Path) -> None:
+    """What it sends to Anthropic goes up, the gateway's key does not."""
+    claude = _found("claude")
+    model = Model("messages", lambda tools: ("Bash", {"command": COMMAND, "description": "Say it"}))
+    with Provider(model) as provider:
+        config = CONFIG.replace("mock/*", "anthropic/*").replace("access_key: secret", "passthrough_auth: true, discover: false")
+        gateway = start(config.replace("URL", provider.url).replace("API", "messages") + "access_keys: [{key: gateways-key}]\n")
+        said = _run(
+            [claude, "-p", "Go", "--model", "claude-sonnet-4-5", "--output-format", "json", "--dangerously-skip-permissions"],
+            tmp_path,
+            {
+                "ANTHROPIC_BASE_URL": gateway.url,
+                "ANTHROPIC_API_KEY": "secret-of-the-caller",
+                "ANTHROPIC_CUSTOM_HEADERS": "x-dragoman-key: gateways-key",
+                "IS_SANDBOX": "1",
+                "DISABLE_AUTOUPDATER": "1",
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            },
+        )
+        assert json.loads(said)["result"] == SAID
+        assert {request.headers["x-api-key"] for request in provider.requests} == {"secret-of-the-caller"}
+        assert not any("gateways-key" in str(request.headers) for request in provider.requests)
+
+
 def _codex_call(tools: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     name = next(name for name in ("exec_command", "shell_command", "shell") if name in tools)
     key = "cmd" if "cmd" in tools[name]["properties"] else "command"
