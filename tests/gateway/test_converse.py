@@ -198,6 +198,29 @@ async def test_c22_stop_reasons(reason: str, shape: str, stream: bool) -> None:
     assert f'"{key}":"{word}"'.encode() in answer.replace(b'": "', b'":"')
 
 
+CALLED = {
+    "chat": (b'"finish_reason":"tool_calls"', b'"f"'),
+    "messages": (b'"stop_reason":"tool_use"', b'"tooluse_1"'),
+    "responses": (b'"status":"completed"', b'"function_call"'),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("shape", CALLED)
+@pytest.mark.parametrize("reason", ["tool_use", "end_turn"])
+@inside_once
+async def test_c22_an_answer_that_calls_a_tool(reason: str, shape: str, stream: bool) -> None:
+    call = {"toolUseId": "tooluse_1", "name": "f"}
+    begun = event("contentBlockStart", {"contentBlockIndex": 0, "start": {"toolUse": call}})
+    body = whole({"toolUse": call | {"input": {"a": 1}}}, reason=reason)
+    answers = Answers(START, begun, delta(0, toolUse={"input": '{"a":1}'}), stop(0), *ends(reason), body=body)
+    with Bedrock(answers) as up:
+        async with Inside(config(), up) as gateway:
+            status, _, answer = await ask(gateway, shape, asked(shape, stream=stream))
+    assert (status, up.wrong) == (200, [])
+    assert [word in answer.replace(b'": ', b'":') for word in CALLED[shape]] == [True, True]
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
 @pytest.mark.parametrize("reason", ["malformed_model_output", "malformed_tool_use", "a_new_word"])
