@@ -149,6 +149,15 @@ ONLY_STREAMS = Reading(
 """Rows for every API; see `Shape.only_streams`."""
 
 
+REFUSED_BETAS = Reading(
+    "betas",
+    re.compile(r"invalid beta flag|unexpected value\(s\).{1,400}anthropic-beta", re.IGNORECASE | re.DOTALL),
+    "no value of anthropic-beta is sent",
+    flags={"m_betas": False},
+)
+"""Of the APIs that Claude has."""
+
+
 OTHER_ROUTE = Reading(
     "path",
     re.compile(r"isn.t supported on this route", re.IGNORECASE),

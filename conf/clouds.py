@@ -226,8 +226,8 @@ def problems(entries: tuple[Provider, ...], rows: Sequence[Row], environ: Mappin
             continue
         if entry.way is not None and not isinstance(entry.way, Aws):  # a signature is good for one request
             yield (*path, "base_url"), f"must begin with https://: {entry.way.text} gives a token that anyone on the way could read"
-        elif known.cloud == "aws" and entry.access_key and "access_key" not in rows[index] and not entry.passthrough_auth:
-            variable = aws.BEARERS[known.service]
+        variable = aws.BEARERS.get(known.service, "") if known.cloud == "aws" and not entry.passthrough_auth else ""
+        if entry.access_key and entry.access_key == environ.get(variable):
             yield (*path, "base_url"), f"must begin with https://: anyone on the way could read the token of {variable}"
 
 

@@ -8,7 +8,7 @@ from .. import errors, limits
 from ..bedrock import COUNT_OF_CONVERSE, EVENTS, decode_error, members_of, read_error
 from ..carrier import Carrier
 from ..framing import DATA_ONLY
-from ..lessons import not_served
+from ..lessons import REFUSED_BETAS, not_served
 from ..probe import Probe
 from ..shape import Shape, TokenCount
 from .request_out import encode_request
@@ -47,7 +47,7 @@ SHAPE = Shape(
     decode_error=decode_error,
     Decoder=StreamDecoder,
     recalls=lambda capabilities: capabilities.v_reasoning_in != "none",
-    lessons=(not_served(NAME),),
+    lessons=(REFUSED_BETAS, not_served(NAME)),
     limits=limits.OPENAI,
     is_error=_never,
     bears="output",

@@ -10,7 +10,7 @@ from typing import Any
 from .. import jsontext
 from ..ids import CallIds, with_id
 from ..ledger import Path
-from ..lessons import ONLY_STREAMS, OTHER_ROUTE, Body, Reading, each, not_served
+from ..lessons import ONLY_STREAMS, OTHER_ROUTE, REFUSED_BETAS, Body, Reading, each, not_served
 from ..rules import whole
 from .content_out import FAILED
 from .facts import IDS
@@ -306,12 +306,7 @@ LESSONS = (
         change=format_renamed,
         adapts="output_format",
     ),
-    Reading(
-        "betas",
-        re.compile(r"invalid beta flag|unexpected value\(s\).{1,400}anthropic-beta", re.IGNORECASE | re.DOTALL),
-        "no value of anthropic-beta is sent",
-        flags={"m_betas": False},
-    ),
+    REFUSED_BETAS,
     ONLY_STREAMS,
     OTHER_ROUTE,
 )

@@ -19,6 +19,7 @@ from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply
 from ...codecs.request import Request
+from ...conf import providers
 from ...conf.model import Edits
 from ..wire import bodies
 from ..wire import headers as travel
@@ -352,10 +353,13 @@ def _betas(attempt: Attempt) -> Betas | None:
 
 def _betas_in_body(attempt: Attempt, ledger: Ledger) -> list[str]:
     """The values of the caller's `anthropic-beta` that a translated body says; where it says some, the others are reported."""
-    patterns = attempt.capabilities.v_betas if attempt.candidate.speaks.betas_at else ()
-    if not patterns:
+    candidate, capabilities = attempt.candidate, attempt.capabilities
+    if not (candidate.speaks.betas_at and capabilities.v_betas and capabilities.m_betas):
         return []
-    passed, held_back = split(attempt.exchange.headers["anthropic-beta"], Betas(patterns))
+    provider = candidate.provider
+    own = provider.anthropic_beta != providers.known()[provider.interface].anthropic_beta
+    betas = candidate.betas if own else Betas(capabilities.v_betas)
+    passed, held_back = split(attempt.exchange.headers["anthropic-beta"], betas)
     if passed and held_back:
         ledger.drop(("header:anthropic-beta",))
     return passed

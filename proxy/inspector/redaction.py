@@ -26,6 +26,8 @@ _HEADERS = re.compile(
     re.IGNORECASE,
 )
 
+_SIGNATURE = re.compile(r"(AWS4-HMAC-SHA256 Credential=)\w{1,128}(/\d{8}/[a-z0-9-]{1,64}/[a-z0-9-]{1,64}/aws4_request), ")
+
 # JSON members whose strings belong to the protocol, if they match _NAME
 _NAMES = frozenset(
     {
@@ -87,8 +89,16 @@ _CLOSED = frozenset({
 
 
 def headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Headers by lower-case name; values of headers that are not known to be harmless are replaced by their length."""
-    return {name.lower(): value if _HEADERS.fullmatch(name) else _hidden(value) for name, value in pairs}
+    """Headers by lower-case name; values of headers that are not known to be harmless are replaced by their length.
+
+    Of a signature what it holds for is shown, as AWS's errors are about that: the day, the region, the service.
+    """
+    return {name.lower(): value if _HEADERS.fullmatch(name) else _scope(value) or _hidden(value) for name, value in pairs}
+
+
+def _scope(value: str) -> str:
+    scope = _SIGNATURE.match(value)
+    return f"{scope[1]}{CREDENTIAL}{scope[2]}" if scope else ""
 
 
 def target(url: str) -> str:

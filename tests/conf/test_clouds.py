@@ -153,9 +153,10 @@ def test_the_project_of_a_file_of_credentials(text: str | None, project: str | N
         assert "/projects/g/" in entry(f"{GEMINI}, gcp: {section}", **environ, GOOGLE_CLOUD_PROJECT="g").base_url
 
 
+@pytest.mark.parametrize("named", ["", ", access_key: $AWS_BEARER_TOKEN_BEDROCK"])
 @pytest.mark.parametrize(("host", "refused"), [("vpc.internal", True), ("127.0.0.1", False)])
-def test_the_token_of_the_environment_is_not_sent_in_the_open(host: str, refused: bool) -> None:
-    text = f"model: bedrock/amazon.nova-pro-v1:0, base_url: 'http://{host}', aws: {{region: us-east-1}}"
+def test_the_token_of_the_environment_is_not_sent_in_the_open(host: str, refused: bool, named: str) -> None:
+    text = f"model: bedrock/amazon.nova-pro-v1:0, base_url: 'http://{host}', aws: {{region: us-east-1}}{named}"
     told = problems(text, AWS_BEARER_TOKEN_BEDROCK="t") if refused else [entry(text, AWS_BEARER_TOKEN_BEDROCK="t").access_key]
     wanted = "base_url: must begin with https://: anyone on the way could read the token of AWS_BEARER_TOKEN_BEDROCK"
     assert told == [wanted if refused else "t"]

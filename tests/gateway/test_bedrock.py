@@ -146,6 +146,21 @@ async def test_c38_a_proxy_is_not_signed() -> None:
 
 
 @inside_once
+async def test_c40_the_inspector_shows_what_a_signature_holds_for() -> None:
+    shown: list[str] = []
+    with Bedrock(Answers()) as up:
+        async with Inside(config(), up) as gateway:
+            gateway.gateway.inspector.watch(lambda *said: shown.append(str(said)), True)
+            await ask(gateway, "messages", asked())
+            await gateway.until(lambda: "Credential=" in "".join(shown))
+    day = up.requests[0].headers["x-amz-date"][:8]
+    text = "".join(shown)
+    assert f"authorization: AWS4-HMAC-SHA256 Credential=‹credential›/{day}/us-east-1/bedrock/aws4_request" in text
+    for secret in (KEY_ID, SECRET, up.requests[0].headers["authorization"].rpartition("=")[2]):
+        assert secret not in text
+
+
+@inside_once
 async def test_c08_one_changed_byte_is_refused() -> None:
     answers = Answers()
     with Bedrock(answers) as up:

@@ -128,6 +128,38 @@ async def test_betas_of_claude_are_a_field_of_the_model(model: str, betas: str, 
     assert "anthropic-beta" not in answers.seen[0].headers
 
 
+@pytest.mark.parametrize(
+    ("patterns", "sent"), [("['*']", ["context-1m-2025-08-07", "new-1"]), ("['!context-*', '*']", ["new-1"]), ("[]", None)]
+)
+@inside_once
+async def test_the_betas_of_an_entry_are_its_own(patterns: str, sent: list[str] | None) -> None:
+    for model, wanted in ((CLAUDE, sent), (NOVA, None)):
+        answers = Answers()
+        with Bedrock(answers) as up:
+            async with Inside(config(model, f", apis: [converse], anthropic_beta: {patterns}"), up) as gateway:
+                status, _, _ = await ask(gateway, "messages", asked(), anthropic_beta="context-1m-2025-08-07,new-1")
+        assert (status, up.wrong) == (200, [])
+        assert answers.seen[0].json.get("additionalModelRequestFields", {}).get("anthropic_beta") == wanted
+
+
+@inside_once
+async def test_c17_a_beta_that_is_refused_is_left_out_from_then_on() -> None:
+    seen: list[JSON] = []
+
+    def script(request: Request) -> Steps:
+        seen.append(request.json.get("additionalModelRequestFields", {}))
+        return (
+            refused(400, "ValidationException", "invalid beta flag") if "anthropic_beta" in seen[-1] else [respond(whole({"text": "Hi"}))]
+        )
+
+    with Bedrock(script) as up:
+        async with Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
+            for _ in range(2):
+                status, headers, _ = await ask(gateway, "messages", asked(), anthropic_beta="context-1m-2025-08-07")
+                assert (status, headers["x-dragoman-dropped"]) == (200, "header:anthropic-beta")
+    assert ["anthropic_beta" in fields for fields in seen] == [True, False, False]
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @inside_once
 async def test_the_log_names_the_model_that_a_prompt_router_chose(stream: bool) -> None:
@@ -164,6 +196,29 @@ async def test_c22_stop_reasons(reason: str, shape: str, stream: bool) -> None:
     word = FINISH[reason][["chat", "messages", "responses"].index(shape)]
     key = {"chat": "finish_reason", "messages": "stop_reason", "responses": "status"}[shape]
     assert f'"{key}":"{word}"'.encode() in answer.replace(b'": "', b'":"')
+
+
+CALLED = {
+    "chat": (b'"finish_reason":"tool_calls"', b'"f"'),
+    "messages": (b'"stop_reason":"tool_use"', b'"tooluse_1"'),
+    "responses": (b'"status":"completed"', b'"function_call"'),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("shape", CALLED)
+@pytest.mark.parametrize("reason", ["tool_use", "end_turn"])
+@inside_once
+async def test_c22_an_answer_that_calls_a_tool(reason: str, shape: str, stream: bool) -> None:
+    call = {"toolUseId": "tooluse_1", "name": "f"}
+    begun = event("contentBlockStart", {"contentBlockIndex": 0, "start": {"toolUse": call}})
+    body = whole({"toolUse": call | {"input": {"a": 1}}}, reason=reason)
+    answers = Answers(START, begun, delta(0, toolUse={"input": '{"a":1}'}), stop(0), *ends(reason), body=body)
+    with Bedrock(answers) as up:
+        async with Inside(config(), up) as gateway:
+            status, _, answer = await ask(gateway, shape, asked(shape, stream=stream))
+    assert (status, up.wrong) == (200, [])
+    assert [word in answer.replace(b'": ', b'":') for word in CALLED[shape]] == [True, True]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

@@ -108,6 +108,8 @@ MODELS = {
     "gemini-3.8-flash": "publishers/google/models/gemini-3.8-flash:generateContent",
     "anthropic/claude-sonnet-5-5": "publishers/anthropic/models/claude-sonnet-5-5:rawPredict",
     "mistralai/mistral-medium-3": "publishers/mistralai/models/mistral-medium-3:rawPredict",
+    "codestral@2405": "publishers/mistralai/models/codestral@2405:rawPredict",
+    "mistralai/codestral@2405": "publishers/mistralai/models/codestral@2405:rawPredict",
 }
 
 
