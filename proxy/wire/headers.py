@@ -224,9 +224,10 @@ def take_credential(request: HTTPServerRequest, secrets: tuple[str, ...]) -> Non
         request.arguments.pop(name, None)
         request.query_arguments.pop(name, None)
     values = {name: unquote_plus(piece.partition("=")[2]) for name, piece in reversed(members)}
-    for name, header in ((secrets[0], "X-Goog-Api-Key"), (secrets[-1], KEY)):
+    places = ((secrets[0], "X-Goog-Api-Key", credential(request.headers, "")), (secrets[-1], KEY, request.headers.get(KEY, "").strip()))
+    for name, header, present in places:
         value = values.get(name, "")
-        if value and _is_value(value) and header not in request.headers and (header == KEY or credential(request.headers, "") is None):
+        if value and _is_value(value) and not present:
             request.headers[header] = value
 
 

@@ -181,7 +181,7 @@ async def test_pipelined_behind_a_body() -> None:
     body = orjson.dumps({"model": "chat/m", "messages": [{"role": "user", "content": "x" * 300_000}]})
     with Provider([wait(gate), respond({"choices": [], "usage": None})]) as provider:
         async with Inside(CONFIG, provider) as gateway, gateway.call(request("/v1/chat/completions", body)[:-9]) as caller:
-            await gateway.until(lambda: gateway.gateway.bodies.kept == len(body) - 9)
+            await gateway.until(lambda: gateway.gateway.bodies.held == len(body) - 9)
             flood = asyncio.create_task(_flood(caller, body[-9:]))
             (connection,) = gateway.server._connections
             await gateway.until(lambda: not connection.stream._reading)
