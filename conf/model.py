@@ -494,6 +494,7 @@ class Price:
     cache_write_1h: float | None = None  # of tokens that stay in the cache for longer than minutes; None: as cache_write
     web_search: float | None = None  # USD per thousand searches of the provider's own; None: unknown
     fast: float | None = None  # by how much all tokens are dearer at the speed "fast"; None: unknown
+    service_tiers: tuple[tuple[str, Price], ...] = ()  # of answers of these tiers, instead
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,9 +157,13 @@ def list_prices() -> tuple[Price, ...]:
     return tuple(price(pattern, row) for pattern, row in _table("prices.yaml").items())
 
 
-def price(pattern: str, row: Mapping[str, float]) -> Price:
-    """A price from its mapping; cached_input and cache_write default to the price of input."""
+def price(pattern: str, row: Mapping[str, Any]) -> Price:
+    """A price from its mapping; cached_input and cache_write default to the price of input.
+
+    A service tier has its own prices of tokens, and the others of the row.
+    """
     usual = float(row["input"])
+    others = {name: row[name] for name in ("web_search", "fast") if name in row}
     cached, written = row.get("cached_input", usual), row.get("cache_write", usual)
     return Price(
         pattern,
@@ -168,6 +172,7 @@ def price(pattern: str, row: Mapping[str, float]) -> Price:
         float(cached),
         float(written),
         **{name: float(row[name]) for name in ("cache_write_1h", "web_search", "fast") if name in row},
+        service_tiers=tuple((tier, price(pattern, others | own)) for tier, own in row.get("service_tiers", {}).items()),
     )
 
 

@@ -22,6 +22,7 @@ VERSIONS = ("v0.1", "v0.1.0", "0.1-beta", "0.2.0", "v0.2.0", "v0.3.0", "v0.4.0")
 FOREIGN_LISTENERS = ("agent", "prompt")
 
 MODALITIES = ("text", "image", "audio", "video", "pdf")
+TIERS = ("flex", "priority", "scale", "reserved", "fast", "ultrafast")  # as answers name them; the usual one is `default`
 
 NOT_A_MAPPING = "must be a mapping of keys to values"
 
@@ -457,14 +458,18 @@ class Routing(Section):
     hedge_after = Value(read.duration_or_off)
 
 
-class Price(Section):
+class TokenPrice(Section):
     input = Value(_PRICE, required=True)
     output = Value(_PRICE, required=True)
     cached_input = Value(_PRICE)
     cache_write = Value(_PRICE)
     cache_write_1h = Value(_PRICE)
+
+
+class Price(TokenPrice):
     web_search = Value(_PRICE)
     fast = Value(read.number(1, 1000))
+    service_tiers = Table(nested(TokenPrice), key=read.one_of(*TIERS))
 
 
 class Root(Section):

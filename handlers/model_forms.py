@@ -130,7 +130,12 @@ def _support(supported: bool) -> Form:
 
 def _pricing(price: Price) -> Form:
     """USD per million tokens, searches per thousand."""
-    return {"currency": "USD", "per_tokens": 1_000_000} | _without_none({name: getattr(price, name) for name in _PRICES})
+    tiers = {tier: _prices(own) for tier, own in price.service_tiers}
+    return {"currency": "USD", "per_tokens": 1_000_000, **_prices(price), **({"service_tiers": tiers} if tiers else {})}
+
+
+def _prices(price: Price) -> Form:
+    return _without_none({name: getattr(price, name) for name in _PRICES})
 
 
 def _without_none(members: Form) -> Form:

@@ -59,7 +59,7 @@ class Attempt:
     __slots__ = (
         "_before", "_begun", "_body", "_done", "_flow", "_held", "_loop", "_observer", "asked", "asks", "candidate", "capabilities",
         "carried", "collects", "committed", "continued", "denied", "error", "exchange", "granted", "history", "lane", "learned", "ledger",
-        "lessons", "overtaken", "owed", "prompt", "quiet", "raw", "recall", "refusal", "reply", "request", "rewrites", "rewritten",
+        "lessons", "overtaken", "owed", "prompt", "quiet", "raw", "read", "recall", "refusal", "reply", "request", "rewrites", "rewritten",
         "same_shape", "span", "status", "stop", "stream", "sums", "times", "transcript", "unsaid", "upstream_headers", "upstream_id",
         "usage", "warms", "withhold",
     )  # fmt: skip
@@ -114,6 +114,7 @@ class Attempt:
         self.learned = False  # the upstream refused something that another attempt at it leaves out
         self.rewritten = ""  # how a whole answer of the same shape was changed: "edited", "events", or not at all
         self._begun = 0.0
+        self.read = 0.0  # when bytes of the upstream's answer came last, up to the commit; 0: more of it is awaited
         self._body: bytes | bytearray = b""  # an answer that came where a stream was asked for, under a content type of its own
         self.withhold = False
         self.warms = ""  # nothing is asked of the model, and so nothing of the upstream: the reason to stop for
@@ -331,6 +332,7 @@ class Attempt:
         lane = self.lane
         if lane is None or lane.ended:
             return None
+        self.read = monotonic()
         self._before += len(chunk)
         out = lane.feed(chunk)
         if lane.ended:
@@ -428,6 +430,7 @@ class Attempt:
         if self.committed:
             return lane.progress()
         if any(self._held) and (lane.claimed is None or succeeded(lane.claimed)):
+            self.read = 0.0
             self._commit()
             del self.times["first"]  # it is no content
         return b""
@@ -542,7 +545,7 @@ class Attempt:
         response = fetch.result()
         body: bytes = bytes(self._body) or response.body
         self._before = len(body)
-        self.times["first"] = monotonic()
+        self.times["first"] = self.read = monotonic()
         if not 200 <= self.status < 300:
             raise upstream_error.read(self, body)
         shape = self.candidate.speaks
@@ -660,11 +663,20 @@ class Attempt:
         self.upstream_id = travel.upstream_request_id(self.upstream_headers)
         if self.upstream_id:
             headers["x-dragoman-upstream-request-id"] = self.upstream_id
-        now, begun = monotonic(), self._begun
-        upstream = self.times.get("headers", now) - begun
+        now = monotonic()
+        upstream = _waited(exchange.attempts, self.read or now)
         headers["server-timing"] = f"gateway;dur={(now - exchange.begun - upstream) * 1e3:.2f}, upstream;dur={upstream * 1e3:.2f}"
         if self.same_shape:
             headers |= self.forwarded_down()
         else:
             headers |= limits.answer_headers(candidate.speaks.limits, exchange.speaks.limits, self.upstream_headers, time())
         return limits.replaced(headers, exchange.limits) if exchange.limits else headers
+
+
+def _waited(attempts: list[Attempt], until: float) -> float:
+    """The seconds, up to this time, in which an upstream was waited for. Attempts at the same time (hedging) count once."""
+    waited = reached = 0.0
+    for begun, ended in sorted((one.times["sent"], one.times.get("end", until)) for one in attempts if "sent" in one.times):
+        waited += max(0.0, min(ended, until) - max(begun, reached))
+        reached = max(reached, ended)
+    return waited

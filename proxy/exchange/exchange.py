@@ -535,6 +535,7 @@ class Exchange:
         """Send a stream's head although nothing of its answer has come; it describes the attempt that is under way."""
         attempt = self.attempts[-1] if self.attempts else None
         if attempt is not None and "sent" in attempt.times:
+            attempt.read = 0.0
             headers = attempt.answer_headers()
         else:
             headers = self.own_headers()

@@ -59,7 +59,9 @@ class Admin:
                 route = self._router.candidates(own, model)
             except errors.GatewayError:
                 continue
-            ordered, _ = Balance(monotonic).arranged(route.ranks, route.candidates, digest("session", session), "weight")
+            ordered = route.candidates
+            if route.ranks:  # else each has a place of its own
+                ordered, _ = Balance(monotonic).arranged(route.ranks, ordered, digest("session", session), "weight")
             by_shape[own] = [candidate.called for candidate in ordered]
         return by_shape if self._config.routing.affinity == "auto" else {}
 

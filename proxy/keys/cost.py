@@ -20,6 +20,7 @@ def cost(usage: Usage | None, price: Price | None) -> float:
     """The cost of one response in USD; 0.0 when its usage or the price is unknown."""
     if usage is None or price is None:
         return 0.0
+    price = dict(price.service_tiers).get(usage.tier or "", price)
     read, written = min(usage.cache_read or 0, _MOST), min(usage.cache_write or 0, _MOST)
     plain = max(0, min(usage.input, _MOST) - read - written)
     spent = plain * price.input + read * price.cached_input + written * price.cache_write + min(usage.output, _MOST) * price.output

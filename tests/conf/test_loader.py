@@ -593,6 +593,13 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
             ["2:21: prices.a.input: must be from 0 to 1e+06", "2:33: prices.a.output: must be a number"],
         ),
         (GOOD + "prices: {value: {input: 1}}\n", ["2:17: prices.value.output: is missing"]),
+        (
+            GOOD + "prices: {a: {input: 1, output: 1, service_tiers: {flexible: {input: 1, output: 1}, flex: {input: 1}}}}\n",
+            [
+                "2:51: prices.a.service_tiers.flexible: must be one of flex, priority, scale, reserved, fast, ultrafast",
+                "2:90: prices.a.service_tiers.flex.output: is missing",
+            ],
+        ),
     ],
 )
 def test_problems(text, expected):

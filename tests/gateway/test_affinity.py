@@ -297,3 +297,21 @@ async def test_explain_tells_where_a_conversation_goes() -> None:
             assert "failed recently, tried last until" in next(line for line in lines if f" n{home} " in line)
             assert admin.routing()["affinity"] == "auto"
             assert admin.places("nobody", None, "a") == {}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@inside_once
+async def test_explain_tells_it_where_each_entry_has_its_own_place(weighted: bool) -> None:
+    """Entries without weights: no session changes their order."""
+    script = Upstreams()
+    text = config("chat") if weighted else config("chat").replace(", weight: 1", "")
+    with Provider(script) as provider:
+        async with Inside(text, provider) as gateway:
+            admin = Admin(gateway.gateway.config, Ring(lambda looking, content: None), lambda: b"", dict)
+            first = set()
+            for session in "abcdefgh":
+                await ask(gateway, "chat", turns("chat", 0, 0), x_dragoman_session=session)
+                order = admin.places("up/m", "chat", session)["chat"]
+                assert order[0].partition(" ")[0] == f"n{script.names[-1]}"
+                first.add(order[0])
+            assert (len(first) > 1) is weighted

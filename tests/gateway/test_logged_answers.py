@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from ..scripted import Provider
+from ..scripted import Provider, sse
 from .inside import Inside, inside_once
 from .upstreams import RESPONSE_USAGE, Answer, message, response, said, spoken
 
@@ -16,7 +17,8 @@ CONFIG = """\
 listeners: [{type: model, address: 127.0.0.1}]
 prices:
   "bare/*": {input: 1, output: 2}
-  "full/*": {input: 1, output: 2, cache_write: 3, cache_write_1h: 4, web_search: 10, fast: 6}
+  "full/*": {input: 1, output: 2, cache_write: 3, cache_write_1h: 4, web_search: 10, fast: 6,
+    service_tiers: {flex: {input: 0.5, output: 1}}}
 model_providers:
   - {model: bare/*, base_url: UPSTREAM/v1, access_key: sk-upstream, provider_interface: INTERFACE, apis: [API]}
   - {model: full/*, base_url: UPSTREAM/v1, access_key: sk-upstream, provider_interface: INTERFACE, apis: [API]}
@@ -73,3 +75,16 @@ async def test_a_responses_upstream(shape: str) -> None:
     assert told["tools"] == {"web_search": 4}
     assert told["cost"] == pytest.approx(1.04)
     assert "cost_incomplete" in await line(HOSTED, "responses", "bare", shape, False)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("shape", ["responses", "messages"])
+@inside_once
+async def test_the_tier_that_answered_is_paid(shape: str, streamed: bool) -> None:
+    flexible = response(spoken("Hi"), usage=RESPONSE_USAGE | {"input_tokens": 1_000_000, "output_tokens": 0, "total_tokens": 1_000_000})
+    flexible.whole["service_tier"] = "flex"
+    last = json.loads(flexible.events[-1].split(b"data: ")[1])
+    last["response"]["service_tier"] = "flex"
+    answer = Answer([*flexible.events[:-1], sse(last, last["type"])], flexible.whole)
+    assert (await line(answer, "responses", "full", shape, streamed))["cost"] == pytest.approx(0.5)
+    assert (await line(answer, "responses", "bare", shape, streamed))["cost"] == pytest.approx(1.0)

@@ -88,8 +88,9 @@ async def listed(gateway: Inside, count: int) -> None:
 
 @inside_once
 async def test_models_of_wildcards() -> None:
+    tiers = "prices: {groq/declared: {input: 2, output: 4, service_tiers: {flex: {input: 1, output: 2}}}}\n"
     with Provider(lists) as provider:
-        async with Inside(LISTS, provider) as gateway:
+        async with Inside(LISTS + tiers, provider) as gateway:
             await listed(gateway, len(ALL))
             assert await ids(gateway) == ALL
             assert await ids(gateway, "sk-some") == ["anthropic/claude-opus-5-5", "anthropic/claude-next", "fast"]
@@ -102,6 +103,8 @@ async def test_models_of_wildcards() -> None:
             assert "pricing" not in unknown
             opus = (await get(gateway, "/v1/models/anthropic/claude-opus-5-5"))[1]
             assert (opus["max_input_tokens"], opus["max_tokens"], opus["context_window"]) == (500_000, 64_000, 1_000_000)
+            pricing = (await get(gateway, "/v1/models/groq/declared"))[1]["pricing"]
+            assert pricing["service_tiers"] == {"flex": {"input": 1, "output": 2, "cached_input": 1, "cache_write": 1}}
             own = (await get(gateway, "/v1/models/own/a/b"))[1]
             assert (own["context_window"], own["max_tokens"], own["input_modalities"]) == (1000, 77, ["text", "pdf"])
             for model, key in (("openai/gpt-5", "sk-all"), ("openai/gpt-5.5", "sk-some"), ("gpt-5.5", "sk-some"), ("quiet/m", "sk-all")):

@@ -7,6 +7,7 @@ import pytest
 from dragoman.codecs.usage import Usage
 from dragoman.conf.model import Price
 from dragoman.conf.providers import list_prices, price_of
+from dragoman.conf.providers import price as priced
 from dragoman.proxy.keys.cost import complete, cost
 
 PRICE = Price("m", input=2.0, output=10.0, cached_input=0.2, cache_write=2.5)
@@ -59,6 +60,20 @@ def test_prices_of_their_own(usage: Usage, usd: float, bare: float, whole: bool)
     """usd: with prices of everything. bare: without; and whether that is all of it."""
     assert (cost(usage, FULL), complete(usage, FULL)) == (pytest.approx(usd), True)
     assert (cost(usage, PRICE), complete(usage, PRICE)) == (pytest.approx(bare), whole)
+
+
+def test_a_service_tier_has_prices_of_its_own() -> None:
+    row = {
+        "input": 2,
+        "output": 10,
+        "web_search": 10,
+        "service_tiers": {"flex": {"input": 1, "output": 5}, "priority": {"input": 4, "output": 20, "cached_input": 1}},
+    }
+    for tier, usd in ((None, 12.0), ("default", 12.0), ("scale", 12.0), ("flex", 6.0), ("priority", 22.5)):
+        used = Usage(input=1_000_000, output=1_000_000, cache_read=500_000, tier=tier)
+        assert cost(used, priced("m", row)) == pytest.approx(usd)
+    searched = Usage(input=1_000_000, tools={"web_search": 100}, tier="flex")
+    assert cost(searched, priced("m", row)) == pytest.approx(2.0)  # searches have one price in all tiers
 
 
 def test_images_have_no_price() -> None:
