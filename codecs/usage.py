@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from . import quirks
@@ -35,6 +36,7 @@ class Usage:
     tier: str | None = None  # service tier, as in the OpenAI shapes
     tools: dict[str, int] | None = None  # what the provider's own tools did and may charge apart: TOOLS; None: nothing is told
     fast: bool = False  # answered at the messages shape's speed "fast", which has prices of its own
+    rounds: tuple[tuple[str, Usage], ...] = ()  # of these counts, those of rounds whose model the upstream names, by that name
 
     @property
     def all(self) -> int:
@@ -66,6 +68,7 @@ def added(usage: Usage, other: Usage) -> Usage:
         tier=usage.tier or other.tier,
         tools=tools or None,
         fast=usage.fast or other.fast,
+        rounds=usage.rounds + other.rounds,
     )
 
 
@@ -175,21 +178,39 @@ def from_responses(usage: dict[str, Any], tier: Any = None, tools: Any = None) -
 
 
 def from_messages(usage: dict[str, Any]) -> Usage:
-    """Convert a message's `usage` (in a stream: message_start's, merged with message_delta's)."""
-    counts = _of_iterations(usage)
-    read, write = count(counts.get("cache_read_input_tokens")), count(counts.get("cache_creation_input_tokens"))
+    """Convert a message's `usage` (in a stream: message_start's, merged with message_delta's).
+
+    The counts are those of all rounds if it lists them: the ones at the top leave out a compaction and what helpers used.
+    """
+    iterations = usage.get("iterations")
+    rounds = [each for each in iterations if isinstance(each, dict)] if isinstance(iterations, list) else []
+    if not any(_counted(each, _ITERATED) for each in rounds):
+        rounds = []
+    converted = reduce(added, map(_of_round, rounds or [usage]))
+    if converted.cache_write_long is None:
+        converted.cache_write_long = _long(usage)
+    converted.rounds = tuple((model, _of_round(each)) for each in rounds if isinstance(model := each.get("model"), str))
     tier = usage.get("service_tier")
+    converted.reasoning = _maybe(usage.get("output_tokens_details"), "thinking_tokens") or 0
+    converted.tier = _TIER_TO_OPENAI.get(tier) if isinstance(tier, str) else None
+    converted.tools = _tools(usage, **{name: ("server_tool_use", f"{name}_requests") for name in ("web_search", "web_fetch")})
+    converted.fast = usage.get("speed") == "fast"
+    return converted
+
+
+def _of_round(counts: dict[str, Any]) -> Usage:
+    read, write = count(counts.get("cache_read_input_tokens")), count(counts.get("cache_creation_input_tokens"))
     return Usage(
         input=count(counts.get("input_tokens")) + read + write,
         output=count(counts.get("output_tokens")),
         cache_read=read,
         cache_write=write,
-        cache_write_long=_maybe(usage.get("cache_creation"), "ephemeral_1h_input_tokens"),
-        reasoning=_maybe(usage.get("output_tokens_details"), "thinking_tokens") or 0,
-        tier=_TIER_TO_OPENAI.get(tier) if isinstance(tier, str) else None,
-        tools=_tools(usage, **{name: ("server_tool_use", f"{name}_requests") for name in ("web_search", "web_fetch")}),
-        fast=usage.get("speed") == "fast",
+        cache_write_long=_long(counts),
     )
+
+
+def _long(counts: dict[str, Any]) -> int | None:
+    return _maybe(counts.get("cache_creation"), "ephemeral_1h_input_tokens")
 
 
 _GOOGLE_TIERS = {"standard": "default", "flex": "flex", "priority": "priority"}
@@ -229,14 +250,6 @@ OF_MESSAGES = frozenset({
     *_ITERATED, "iterations", "cache_creation", "output_tokens_details", "service_tier", "server_tool_use", "speed",
 })  # fmt: skip
 """The members of a message's `usage` that are read: a stream may add others without end."""
-
-
-def _of_iterations(usage: dict[str, Any]) -> dict[str, Any]:
-    """The counts of all rounds of a message that lists them: those at the top leave out a compaction and what helpers used."""
-    iterations = usage.get("iterations")
-    rounds = [each for each in iterations if isinstance(each, dict)] if isinstance(iterations, list) else []
-    counts = {key: sum(count(each.get(key)) for each in rounds) for key in _ITERATED}
-    return counts if any(counts.values()) else usage
 
 
 def to_chat(usage: Usage) -> dict[str, Any]:

@@ -5,12 +5,15 @@ This is the one place that reads live exchanges and attempts for telemetry; noth
 
 from __future__ import annotations
 
-from functools import lru_cache
+import re
+from functools import lru_cache, partial
 from time import monotonic, time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..keys.cost import complete, cost
+from ...conf import providers
+from ...conf.model import Price
+from ..keys.cost import charged
 from ..routing.router import Candidate, described
 from ..telemetry import LEFT
 from ..telemetry import log as journal
@@ -21,6 +24,8 @@ from .spent import used
 if TYPE_CHECKING:
     from .attempt import Attempt
     from .exchange import Exchange
+
+_DATE = re.compile(r"-[0-9]{8}\Z")  # at the end of a model's name
 
 # settings of a request that traces show, all of them numbers
 _SETTINGS = (
@@ -109,7 +114,9 @@ def _compaction(exchange: Exchange) -> str:
 
 def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
     error, times, ledger, price = attempt.error, attempt.times, attempt.ledger, attempt.candidate.price
-    usage = used(attempt)
+    usage, spent, whole = used(attempt), None, True
+    if usage is not None and price is not None:
+        spent, whole = charged(usage, price, partial(_price_of, attempt))
     return Call(
         _target(attempt.candidate),
         again,
@@ -124,8 +131,8 @@ def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
         attempt.request.sendings if "sent" in times else 0,
         None if attempt.lane is None else attempt.lane.events,
         usage,
-        None if usage is None or price is None else cost(usage, price),
-        usage is None or price is None or complete(usage, price),
+        spent,
+        whole,
         attempt.stop,
         attempt.unsaid.category,
         ledger.names(ledger.dropped, exchange.scan.value) if ledger.dropped else [],
@@ -139,6 +146,14 @@ def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
         attempt.upstream_id or "",
         travel.region(attempt.upstream_headers),
     )
+
+
+def _price_of(attempt: Attempt, model: str) -> Price | None:
+    """The price of a model that the upstream names in its answer. The one that was asked for may be named with its date."""
+    candidate = attempt.candidate
+    if _DATE.sub("", model) == _DATE.sub("", candidate.model):
+        return candidate.price
+    return providers.price_of(attempt.exchange.services.config.prices, candidate.provider.provider, model)
 
 
 @lru_cache(256)

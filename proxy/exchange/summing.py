@@ -58,7 +58,8 @@ def decoded(attempt: Attempt) -> Request:
     """The caller's request, with what it continues; one for a summary, or one that goes on from a summary. Raises ClientFault."""
     exchange, state = attempt.exchange, attempt.exchange.state
     body, items = exchange.scan.value, None if state is None else state.items()
-    if exchange.compacting == "automatic":
+    automatic = exchange.services.config.compaction.automatic and exchange.turn is not None
+    if automatic and responses.threshold(body) is not None:  # of an input that is still short it asks nothing
         body = {name: value for name, value in body.items() if name != _MANAGEMENT}
     made = exchange.summary
     if made is not None:

@@ -6,6 +6,9 @@ tokens than input tokens, the cached tokens are charged as reported.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from ...codecs.usage import Usage
 from ...conf.model import Price
 
@@ -39,3 +42,17 @@ def complete(usage: Usage, price: Price) -> bool:
         return False
     priced = _FREE if price.web_search is None else (*_FREE, _SEARCH)
     return not usage.tools or all(tool in priced for tool in usage.tools)
+
+
+def charged(usage: Usage, price: Price, price_of: Callable[[str], Price | None]) -> tuple[float, bool]:
+    """What an answer cost, and whether that is all of it. Rounds of other models have the prices of these; price_of: by name."""
+    spent, whole = cost(usage, price), complete(usage, price)
+    for model, one in usage.rounds:
+        other = price_of(model)
+        if other is None:
+            whole = False
+        elif other is not price:
+            counts = replace(one, fast=usage.fast)
+            spent += cost(counts, other) - cost(counts, price)
+            whole = whole and complete(counts, other)
+    return spent, whole

@@ -51,6 +51,15 @@ def stream_id(value: dict[str, Any]) -> str | None:
     return name
 
 
+def lane(data: bytes) -> tuple[str | None, Any]:
+    """The `stream_id` and the `previous_response_id` of a message that is refused in any case; None for what it has not."""
+    try:
+        value = jsontext.loads(data)
+        return (stream_id(value), value.get("previous_response_id")) if isinstance(value, dict) else (None, None)
+    except (ValueError, Limit):
+        return None, None
+
+
 def kind(value: dict[str, Any]) -> str:
     """CREATE or STEER. Raises ClientFault for a message of another type."""
     message_type = value.get("type")

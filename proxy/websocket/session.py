@@ -194,16 +194,21 @@ class Session:
         settings, size = self._settings, sum(map(len, self._arrived)) + self._waiting_bytes + len(event.data)
         room = settings.queued + settings.in_flight - len(self._arrived) - len(self._waiting)
         if self._arrived and (size > self._most or room <= 0):
-            self._refuse(_too_many(), None)
+            self._drop(event.data, _too_many())
             return
         self._arrived.append(event.data)
         self._count()
         if self._house.bodies.held > self._house.bodies.most:
-            self._arrived.pop()
-            self._refuse(_full(), None)
+            self._drop(self._arrived.pop(), _full())
             return
         if self._looking is None:
             self._looking = self._loop.create_task(self._look_at())
+
+    def _drop(self, data: bytes, error: errors.GatewayError) -> None:
+        """Refuse a message before it is looked at; only a large one is not read for the lane that it is for."""
+        stream_id, previous = messages.lane(data) if len(data) <= bodies.SHORT else (None, None)
+        self._refuse(error, stream_id)
+        self._memory.failed(stream_id, previous)
 
     def _ping(self, event: websocket.Ping) -> None:
         if not self._reason:

@@ -92,6 +92,15 @@ def test_a_message_used_what_its_iterations_did() -> None:
         assert counting.from_messages(START | {"iterations": none}).input == 24
 
 
+def test_rounds_have_lifetimes_and_models_of_their_own() -> None:
+    counts = {"input_tokens": 1, "output_tokens": 2, "cache_creation_input_tokens": 4}
+    hour = counts | {"cache_creation": {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 3}}
+    usage = counting.from_messages(counts | {"iterations": [hour | {"model": "a"}, hour | {"model": None}, counts]})
+    assert usage == Usage(15, 6, 0, 12, 6, 0, rounds=(("a", Usage(5, 2, 0, 4, 3)),))
+    top = hour | {"iterations": [counts]}
+    assert counting.from_messages(top).cache_write_long == 3, "of rounds that do not say, what stands at the top counts"
+
+
 def test_what_the_providers_own_tools_did() -> None:
     given = {"input_tokens": 1, "output_tokens": 1, "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 0}, "speed": "fast"}
     usage = counting.from_messages(given)

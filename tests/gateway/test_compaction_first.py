@@ -75,7 +75,6 @@ async def test_a_long_input_is_compacted_first(upstream: str, stream: bool) -> N
     ("config", "fields"),
     [
         (PRICED, {"input": [LONG], "context_management": MANAGED}),
-        (AUTOMATIC, {"input": [A], "context_management": MANAGED}),
         (AUTOMATIC, {"input": [LONG], "context_management": [{"type": "compaction", "compact_threshold": 999}]}),
         (AUTOMATIC, {"input": [LONG], "context_management": [{"type": "compaction"}]}),
         (AUTOMATIC, {"input": [LONG], "context_management": [*MANAGED, *MANAGED]}),
@@ -94,6 +93,20 @@ async def test_other_inputs_are_not(config: str, fields: JSON) -> None:
     assert headers.get("x-dragoman-dropped") == ("context_management" if "context_management" in fields else None)
     assert len(up.asked) == 1
     assert "compaction" not in gateway.lines[0]
+
+
+@pytest.mark.parametrize("upstream", ["chat", "messages"])
+@inside_once
+async def test_of_a_short_input_nothing_is_asked(upstream: str) -> None:
+    """It is no loss then that no upstream knows of it: also a strict request is answered."""
+    up = Upstream()
+    body = {"model": f"{upstream}/m", "input": [A], "context_management": MANAGED}
+    with Provider(up) as provider:
+        async with Inside(AUTOMATIC, provider) as gateway, gateway.call(request("/v1/responses", body, x_dragoman_strict="1")) as caller:
+            status, headers = await caller.head()
+    assert (status, len(up.asked)) == (200, 1)
+    assert not headers.keys() & {"x-dragoman-dropped", "x-dragoman-adapted"}
+    assert "context_management" not in up.asked[0]
 
 
 @pytest.mark.parametrize("upstream", SHAPES)

@@ -16,7 +16,8 @@ JSON = dict[str, Any]
 CONFIG = """\
 listeners: [{type: model, address: 127.0.0.1}]
 prices:
-  "bare/*": {input: 1, output: 2}
+  "bare/m": {input: 1, output: 2}
+  "full/b-1": {input: 3, output: 5}
   "full/*": {input: 1, output: 2, cache_write: 3, cache_write_1h: 4, web_search: 10, fast: 6,
     service_tiers: {flex: {input: 0.5, output: 1}}}
 model_providers:
@@ -28,6 +29,14 @@ SEARCHED = message(said("Hi"), usage=USAGE | {"server_tool_use": {"web_search_re
 FAST = message(said("Hi"), usage=USAGE | {"speed": "fast"})
 WRITTEN = {"cache_creation_input_tokens": 1_000_000, "cache_creation": {"ephemeral_1h_input_tokens": 1_000_000}}
 LONG = message(said("Hi"), usage=WRITTEN | {"input_tokens": 0, "output_tokens": 0})
+ROUND = {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0, "input_tokens": 0, "output_tokens": 0}
+COMPACTED = ROUND | WRITTEN | {"type": "compaction"}
+ADVISED = ROUND | {"type": "advisor_message", "model": "b-1", "input_tokens": 1_000_000, "output_tokens": 1_000_000}
+DATED = ROUND | {"type": "message", "model": "m-20261101", "input_tokens": 1_000_000}
+ROUNDS = [
+    message(said("Hi"), usage=USAGE | {"iterations": [*rounds, ROUND | USAGE | {"type": "message"}]})
+    for rounds in ([COMPACTED], [ADVISED], [DATED])
+]
 REFUSED = message(said("No"), stop="refusal", usage=USAGE, details={"type": "refusal", "category": "cyber", "explanation": None})
 WORDY = message(said("No"), stop="refusal", usage=USAGE, details={"type": "refusal", "category": "as you said: x", "explanation": None})
 HOSTED = response(spoken("Hi"), usage=RESPONSE_USAGE | {"input_tokens": 1_000_000, "output_tokens": 0, "total_tokens": 1_000_000})
@@ -54,6 +63,9 @@ async def line(answer: Answer, api: str, model: str, shape: str, streamed: bool)
         (SEARCHED, {"tools": {"web_search": 2, "web_fetch": 1}}, (1.0,), 1.02),
         (FAST, {"fast": True}, (1.0,), 6.0),
         (LONG, {}, 1.0, 4.0),
+        (ROUNDS[0], {}, 2.0, 5.0),  # with the lifetime that the round names
+        (ROUNDS[1], {}, (4.0,), 9.0),  # at the price of the round's own model
+        (ROUNDS[2], {}, 2.0, 2.0),  # whose name may have a date
         (REFUSED, {"stop_category": "cyber"}, 1.0, 1.0),
         (WORDY, {}, 1.0, 1.0),  # what may repeat a prompt is not logged
     ],

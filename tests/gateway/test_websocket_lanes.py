@@ -147,6 +147,25 @@ async def test_what_waits_is_limited() -> None:
 
 
 @inside_once
+async def test_messages_of_one_segment_are_refused_by_their_lane() -> None:
+    """WS-12, WS-23: also those that are refused before anything is looked at."""
+    with Provider(answers("chat")) as provider:
+        async with Inside(settings(queued="1", in_flight="1"), provider) as gateway, connected(gateway) as socket:
+            for name in ("a", "b", "c d", None):
+                for _ in range(3):
+                    socket.create(model="chat/m", input="x", **({} if name is None else {"stream_id": name}))
+            socket.text("[")
+            refused = []
+            while len(refused) < 11:
+                event = await socket.event()
+                if event["type"] == "error":
+                    refused.append(event)
+            assert {event["status"] for event in refused} == {429}
+            names = [event.get("stream_id") for event in refused]
+            assert names == ["a", "b", "b", "b", *[None] * 7]
+
+
+@inside_once
 async def test_the_bytes_that_wait_are_limited() -> None:
     upstream = Gated()
     with Provider(upstream) as provider:

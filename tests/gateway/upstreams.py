@@ -113,7 +113,7 @@ def message(*blocks: Block, stop: str = "end_turn", usage: JSON | None = None, d
         events.append({"type": "content_block_start", "index": index, "content_block": block.start})
         events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in block.deltas]
         events.append({"type": "content_block_stop", "index": index})
-    counted = {key: usage[key] for key in ("output_tokens", "output_tokens_details") if key in usage}
+    counted = {key: usage[key] for key in ("output_tokens", "output_tokens_details", "iterations") if key in usage}
     events += [{"type": "message_delta", "delta": ending, "usage": counted}, {"type": "message_stop"}]
     whole = {**_MESSAGE, "content": [block.whole for block in blocks], **ending, "usage": usage}
     return Answer(list(map(event, events)), whole)
