@@ -445,7 +445,9 @@ def _inline(fields: Message) -> File:
     title = fields.text("displayName") or ""
     if kind.startswith("image/"):
         return ImagePart(fields.path, media_type=kind, data=data)
-    if kind == media.PDF or kind.startswith(("text/", "video/")):  # whether an upstream can see it is its encoder's to say
+    if kind.startswith("text/"):
+        return DocumentPart(fields.path, text=media.decoded_text(data, path), title=title)
+    if kind == media.PDF or kind.startswith("video/"):  # whether an upstream can see it is its encoder's to say
         return DocumentPart(fields.path, media_type=kind, data=data, title=title)
     if kind.startswith("audio/"):
         return AudioPart(fields.path, kind, data)

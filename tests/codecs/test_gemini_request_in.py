@@ -366,13 +366,36 @@ def test_a_public_file_of_a_bucket() -> None:
     assert isinstance(request.turns[0].parts[0], ImagePart)
 
 
+TEXT_FILE = {"inlineData": {"mimeType": "text/csv", "data": "YSxiCjEsMg==", "displayName": "a.csv"}}
+
+
+@pytest.mark.parametrize(
+    ("shape", "member", "content", "adapted"),
+    [
+        ("chat", "messages", '<document title="a.csv">\na,b\n1,2\n</document>', ["contents[*].parts[*].inlineData"]),
+        (
+            "messages",
+            "messages",
+            [{"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "a,b\n1,2"}, "title": "a.csv"}],
+            [],
+        ),
+        ("responses", "input", '<document title="a.csv">\na,b\n1,2\n</document>', ["contents[*].parts[*].inlineData"]),
+    ],
+)
+def test_a_text_file_is_text(shape: str, member: str, content: Any, adapted: list[str]) -> None:
+    """Whatever files an upstream takes."""
+    request = decoded(user(TEXT_FILE))
+    assert written(request, shape, c_file_parts=True)[member][0]["content"] == content
+    assert request.ledger.names(request.ledger.adapted, {}) == adapted
+
+
 # ---- refusals ----
 
 
 @pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
 def test_moving_pictures_for_who_cannot_see_them(shape: str) -> None:
     with pytest.raises(errors.UnsupportedContent) as raised:
-        written(decoded(user({"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}})), shape)
+        written(decoded(user({"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}})), shape, c_file_parts=True)
     assert raised.value.param == "contents[0].parts[0].inlineData"
 
 
