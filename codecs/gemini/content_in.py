@@ -137,7 +137,7 @@ class Contents:
         id, name, response = result.get("id", ""), result.get("name", ""), result.get("response")
         if type(id) is str and type(name) is str and type(response) is dict:
             output, failed = _text_of(response)
-            return ResultPart(self._answered(id, name), output, (*path, "functionResponse"), is_error=failed)
+            return ResultPart(self._answered(id, name), output, (*path, "functionResponse"), is_error=failed, name=name)
         return None
 
     def _asked(self, part: Message) -> Part | None:
@@ -177,7 +177,7 @@ class Contents:
         if fields.flag("willContinue"):
             self._ledger.drop(fields.at("willContinue"))
         fields.report(self._ledger)
-        return ResultPart(self._answered(id, name), content, fields.path, is_error=failed)
+        return ResultPart(self._answered(id, name), content, fields.path, is_error=failed, name=name)
 
     def _file_of_result(self, part: Message) -> Content | None:
         """Unreadable content becomes a note: a refusal would fail all later requests, which repeat it."""
