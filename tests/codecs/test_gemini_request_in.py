@@ -125,6 +125,17 @@ def test_G25_google_s_own_tools() -> None:
     ]
 
 
+def test_G25_several_searches_are_one() -> None:
+    """Anthropic refuses two tools of one name."""
+    tools: list[Any] = [{"googleSearch": {"excludeDomains": ["x.com"]}}, {"enterpriseWebSearch": {"excludeDomains": ["y.com"]}}]
+    tools.append({"googleSearchRetrieval": {}})
+    request = decoded(tools=tools)
+    search = {"type": "web_search_20250305", "name": "web_search", "blocked_domains": ["x.com", "y.com"]}
+    assert written(request, "messages")["tools"] == [search]
+    adapted = request.ledger.names(request.ledger.adapted, request.body)
+    assert adapted == ["tools[*].enterpriseWebSearch", "tools[*].googleSearchRetrieval"]
+
+
 TO_OTHERS = [  # thinkingConfig; a messages model that adapts its thinking, and one with budgets; the OpenAI shapes
     ({"thinkingBudget": 0}, {"thinking": {"type": "disabled"}}, {}, {"effort": "none"}),
     ({"thinkingBudget": -1}, {"thinking": {"type": "adaptive"}}, {"thinking": {"type": "enabled", "budget_tokens": 8192}}, None),
