@@ -195,6 +195,10 @@ def test_G23_the_classic_form() -> None:
             {"type": "TYPE_UNSPECIFIED", "ref": "#/$defs/a", "defs": {"a": {"type": 1}}},
             {"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}},
         ),
+        (  # as the reference of Schema has it
+            {"type": "OBJECT", "properties": {"pet": {"ref": "#/defs/Pet"}}, "defs": {"Pet": {"type": "STRING"}}},
+            {"type": "object", "properties": {"pet": {"$ref": "#/$defs/Pet"}}, "$defs": {"Pet": {"type": "string"}}},
+        ),
         ({"type": 5, "items": {"type": 3, "format": "int32"}}, {"type": "array", "items": {"type": "integer", "format": "int32"}}),
         ({"type": "INTEGER", "enum": ["1", "2"]}, {"type": "integer", "enum": [1, 2]}),
         (

@@ -198,6 +198,8 @@ def test_g23_json_schema() -> None:
         ({"$schema": "s", "type": "object"}, None, False),
         ({"type": "object", "properties": {}}, None, False),
         ({"type": "integer", "exclusiveMinimum": 1, "exclusiveMaximum": 9}, {"type": "integer", "minimum": 2, "maximum": 8}, False),
+        ({"type": "integer", "exclusiveMinimum": 1, "minimum": 5}, {"type": "integer", "minimum": 5}, False),
+        ({"type": "integer", "exclusiveMaximum": 9, "maximum": 10}, {"type": "integer", "maximum": 8}, False),
         (
             {"type": "number", "exclusiveMinimum": 1.5},
             {"type": "number", "description": '(constraints: {"exclusiveMinimum":1.5})'},
