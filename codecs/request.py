@@ -159,6 +159,7 @@ class ResultPart:
     is_error: bool = False
     kind: str = "function"
     cache: Cache | None = None
+    name: str = ""  # the tool's, where the caller repeats it
 
     @property
     def only_text(self) -> str | None:

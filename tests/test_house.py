@@ -142,6 +142,14 @@ def test_names_say_what_they_hold(path: Path) -> None:
     assert not VAGUE & {name.strip("_").lower() for name in names}
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_a_constant_has_one_value(path: Path) -> None:
+    """The second of two takes the place of the first one, which no other check sees."""
+    assigned = [node.targets[0] for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign)]
+    names = [target.id for target in assigned if isinstance(target, ast.Name) and target.id.isupper()]
+    assert len(names) == len(set(names))
+
+
 def test_tests_can_be_read() -> None:
     found = [path.name for path in (HOUSE / "tests").rglob("*.py") if len(path.read_text().splitlines()) > LONGEST]
     assert not found

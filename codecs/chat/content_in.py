@@ -55,10 +55,11 @@ class MessageReader:
         elif role == "assistant":
             turn = self._assistant(fields, i)
         elif role == "tool":
-            fields.ignore("name")  # some clients repeat the tool's name here
-            turn = self._result(fields, fields.required("tool_call_id"))
+            name = fields.take("name")  # some clients repeat the tool's name here
+            turn = self._result(fields, fields.required("tool_call_id"), name if isinstance(name, str) else "")
         elif role == "function":
-            turn = self._result(fields, self._answered(fields.required("name"), i))
+            name = fields.required("name")
+            turn = self._result(fields, self._answered(name, i), name)
         else:
             raise wrong_type((*fields.path, "role"), "system, developer, user, assistant, tool or function")
         fields.report(self._ledger)
@@ -132,14 +133,14 @@ class MessageReader:
         ids = self._unanswered.get(name)
         return ids.pop() if ids else "call_" + digest(f"{i}:{name}", 24)
 
-    def _result(self, fields: Fields, id: str) -> Turn:
+    def _result(self, fields: Fields, id: str, name: str) -> Turn:
         content = fields.take("content")
         cache = cache_of(fields, self._ledger)
         result: ResultPart
         if content is None or isinstance(content, str):
-            result = ResultPart(id, content or "", fields.path, cache=cache)
+            result = ResultPart(id, content or "", fields.path, cache=cache, name=name)
         else:
-            result = ResultPart(id, self._in_result(content, (*fields.path, "content")), fields.path, cache=cache)
+            result = ResultPart(id, self._in_result(content, (*fields.path, "content")), fields.path, cache=cache, name=name)
         return Turn("tool", [result], fields.path)
 
     # ---- parts ----
@@ -190,7 +191,10 @@ def _usual_turn(message: Any, i: int) -> Turn | None:
     plain, has_content = type(content) is str, "content" in message
     if role == "tool":
         id, output = message.get("tool_call_id"), content if plain else _usual_texts(content, ("messages", i, "content"))
-        return None if output is None or type(id) is not str else Turn("tool", [ResultPart(id, output, path)], path)
+        name = message.get("name")
+        if output is None or type(id) is not str:
+            return None
+        return Turn("tool", [ResultPart(id, output, path, name=name if type(name) is str else "")], path)
     texts: list[Part] | None
     if plain:
         texts = [TextPart(content, ("messages", i, "content"))]

@@ -87,7 +87,7 @@ class ContentWriter:
     def _document(self, part: DocumentPart) -> list[Content]:
         if part.data and part.media_type.startswith("image/"):
             return [self._marked(self._image(ImagePart(part.path, media_type=part.media_type, data=part.data)), part)]
-        if part.data and self._capabilities.c_file_parts:
+        if part.data and self._capabilities.c_file_parts and (self._habits is HABITS or not part.media_type.startswith("video/")):
             file = {"filename": part.title or "document.pdf", "file_data": media.Inline(part.media_type, part.data).url}
             if part.context:
                 self._ledger.adapt(part.path)

@@ -137,7 +137,7 @@ class Contents:
         id, name, response = result.get("id", ""), result.get("name", ""), result.get("response")
         if type(id) is str and type(name) is str and type(response) is dict:
             output, failed = _text_of(response)
-            return ResultPart(self._answered(id, name), output, (*path, "functionResponse"), is_error=failed)
+            return ResultPart(self._answered(id, name), output, (*path, "functionResponse"), is_error=failed, name=name)
         return None
 
     def _asked(self, part: Message) -> Part | None:
@@ -177,7 +177,7 @@ class Contents:
         if fields.flag("willContinue"):
             self._ledger.drop(fields.at("willContinue"))
         fields.report(self._ledger)
-        return ResultPart(self._answered(id, name), content, fields.path, is_error=failed)
+        return ResultPart(self._answered(id, name), content, fields.path, is_error=failed, name=name)
 
     def _file_of_result(self, part: Message) -> Content | None:
         """Unreadable content becomes a note: a refusal would fail all later requests, which repeat it."""
@@ -445,7 +445,9 @@ def _inline(fields: Message) -> File:
     title = fields.text("displayName") or ""
     if kind.startswith("image/"):
         return ImagePart(fields.path, media_type=kind, data=data)
-    if kind == media.PDF or kind.startswith(("text/", "video/")):  # whether an upstream can see it is its encoder's to say
+    if kind.startswith("text/"):
+        return DocumentPart(fields.path, text=media.decoded_text(data, path), title=title)
+    if kind == media.PDF or kind.startswith("video/"):  # whether an upstream can see it is its encoder's to say
         return DocumentPart(fields.path, media_type=kind, data=data, title=title)
     if kind.startswith("audio/"):
         return AudioPart(fields.path, kind, data)

@@ -143,7 +143,8 @@ class ContentWriter:
             self._ledger.adapt(part.path)
             behind.insert(0, {"text": f"Image output of tool call {id}:"})
         result: Piece = {"id": id} if self._capabilities.g_call_ids and id else {}
-        result["name"], result["response"] = self._names.get(id, "unknown"), {"error" if part.is_error else "output": text}
+        name = self._names.get(id) or (self._tools.wire(part.name) if part.name else "unknown")
+        result["name"], result["response"] = name, {"error" if part.is_error else "output": text}
         return {"functionResponse": result | {"parts": inside} if inside else result}, behind
 
     def _inside_result(self, content: Sequence[Part]) -> tuple[str, list[Piece], list[Piece]]:

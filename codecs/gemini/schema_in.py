@@ -82,8 +82,10 @@ def _converted(node: Json) -> Json:
                 out["type"] = kind
         elif key == "example":
             out["examples"] = [value]
-        elif key in ("ref", "defs"):
-            out[f"${key}"] = value
+        elif key == "ref":
+            out["$ref"] = value.replace("#/defs/", "#/$defs/", 1) if isinstance(value, str) else value
+        elif key == "defs":
+            out["$defs"] = value
         elif key in _WHOLE and isinstance(value, str) and _INTEGER.fullmatch(value):
             out[key] = int(value)
         else:

@@ -149,7 +149,9 @@ class _Json(_Writer):
                 continue
             bound = out.pop(key)
             if out.get("type") == "integer" and type(bound) is int:
-                out[inclusive] = bound + step
+                other = out.get(inclusive)
+                both = [bound + step, other] if isinstance(other, int | float) else [bound + step]
+                out[inclusive] = max(both) if step > 0 else min(both)
             else:
                 rest[key] = bound
         if rest:

@@ -19,7 +19,7 @@ def decode_tools(request: Request, message: Message) -> None:
         for function in tool.messages("functionDeclarations"):
             request.tools.append(_function(request, function))
         for key in tool.rest:
-            request.tools.append(_own(request, tool, key))
+            _own(request, tool, key)
 
 
 def _function(request: Request, fields: Message) -> Tool:
@@ -36,19 +36,22 @@ def _function(request: Request, fields: Message) -> Tool:
     return Tool("function", name, fields.path, description=description, schema=schema)
 
 
-def _own(request: Request, tool: Message, key: str) -> Tool:
-    """A tool that Google runs."""
+def _own(request: Request, tool: Message, key: str) -> None:
+    """Add a tool that Google runs. All searches are one: other APIs have one, and refuse two of a name."""
     value = tool.take(key)
     if key not in _SEARCHES:
-        return Tool("hosted", "", tool.path, label=key)
-    search_tool = Tool("web_search", "web_search", tool.path, label=key)
+        request.tools.append(Tool("hosted", "", tool.path, label=key))
+        return
+    search_tool = next((one for one in request.tools if one.kind == "web_search"), None)
+    if search_tool is None:
+        search_tool = Tool("web_search", "web_search", tool.path, label=key)
+        request.tools.append(search_tool)
     options = Message(value if isinstance(value, dict) else {}, (*tool.path, key))
     if domains := options.items("excludeDomains"):
-        search_tool.search["blocked_domains"] = domains
+        search_tool.search["blocked_domains"] = [*search_tool.search.get("blocked_domains", ()), *domains]
     options.report(request.ledger)
     if _SEARCHES[key]:
         request.ledger.adapt((*tool.path, key))
-    return search_tool
 
 
 def decode_tool_config(request: Request, config: Message | None) -> None:

@@ -443,7 +443,7 @@ class _Blocks:
             return
         block.seals.append(event)
         if block.kind == "text" or event.form not in _FORMS:
-            self._reply.unsaid.add(f"{block.kind}:signature")
+            self._reply.unsaid.add(f"{block.kind}:{'thought_signature' if event.form == 'google' else 'signature'}")
 
 
 _ON: dict[type, Callable[[Any, Any], None]] = {

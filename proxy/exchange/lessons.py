@@ -14,7 +14,7 @@ from ...codecs.lessons import Lesson, known
 from ..routing.router import Candidate
 
 SECONDS = 3600.0
-MOST = 1000  # upstreams' models: names that a wildcard lets through come from outside
+MODELS = 1000  # at most, of all upstreams: names that a wildcard lets through come from outside
 MOST = 8  # of one request; and of one upstream's model the latest four times as many
 
 Key = tuple[str, str, str, str]
@@ -37,7 +37,7 @@ class Lessons:
         if len(learned) > 4 * MOST:
             del learned[next(iter(learned))]
         self._learned[key], self._candidates[key] = learned, candidate
-        if len(self._learned) > MOST:
+        if len(self._learned) > MODELS:
             oldest = next(iter(self._learned))
             del self._learned[oldest], self._candidates[oldest]
         self._changed()

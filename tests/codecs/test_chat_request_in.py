@@ -168,7 +168,7 @@ def test_what_the_model_said(message: dict[str, Any], parts: list[Part], lost: l
 )
 def test_what_a_tool_said(message: dict[str, Any], result: Any) -> None:
     said, lost = turn(role="tool", tool_call_id="c", **message)
-    assert said == Turn("tool", [ResultPart("c", result, ("messages", 0))], ("messages", 0))
+    assert said == Turn("tool", [ResultPart("c", result, ("messages", 0), name=message.get("name", ""))], ("messages", 0))
     assert lost == []
 
 

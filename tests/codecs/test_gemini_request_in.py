@@ -125,6 +125,17 @@ def test_G25_google_s_own_tools() -> None:
     ]
 
 
+def test_G25_several_searches_are_one() -> None:
+    """Anthropic refuses two tools of one name."""
+    tools: list[Any] = [{"googleSearch": {"excludeDomains": ["x.com"]}}, {"enterpriseWebSearch": {"excludeDomains": ["y.com"]}}]
+    tools.append({"googleSearchRetrieval": {}})
+    request = decoded(tools=tools)
+    search = {"type": "web_search_20250305", "name": "web_search", "blocked_domains": ["x.com", "y.com"]}
+    assert written(request, "messages")["tools"] == [search]
+    adapted = request.ledger.names(request.ledger.adapted, request.body)
+    assert adapted == ["tools[*].enterpriseWebSearch", "tools[*].googleSearchRetrieval"]
+
+
 TO_OTHERS = [  # thinkingConfig; a messages model that adapts its thinking, and one with budgets; the OpenAI shapes
     ({"thinkingBudget": 0}, {"thinking": {"type": "disabled"}}, {}, {"effort": "none"}),
     ({"thinkingBudget": -1}, {"thinking": {"type": "adaptive"}}, {"thinking": {"type": "enabled", "budget_tokens": 8192}}, None),
@@ -183,6 +194,10 @@ def test_G23_the_classic_form() -> None:
         (
             {"type": "TYPE_UNSPECIFIED", "ref": "#/$defs/a", "defs": {"a": {"type": 1}}},
             {"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}},
+        ),
+        (  # as the reference of Schema has it
+            {"type": "OBJECT", "properties": {"pet": {"ref": "#/defs/Pet"}}, "defs": {"Pet": {"type": "STRING"}}},
+            {"type": "object", "properties": {"pet": {"$ref": "#/$defs/Pet"}}, "$defs": {"Pet": {"type": "string"}}},
         ),
         ({"type": 5, "items": {"type": 3, "format": "int32"}}, {"type": "array", "items": {"type": "integer", "format": "int32"}}),
         ({"type": "INTEGER", "enum": ["1", "2"]}, {"type": "integer", "enum": [1, 2]}),
@@ -366,13 +381,36 @@ def test_a_public_file_of_a_bucket() -> None:
     assert isinstance(request.turns[0].parts[0], ImagePart)
 
 
+TEXT_FILE = {"inlineData": {"mimeType": "text/csv", "data": "YSxiCjEsMg==", "displayName": "a.csv"}}
+
+
+@pytest.mark.parametrize(
+    ("shape", "member", "content", "adapted"),
+    [
+        ("chat", "messages", '<document title="a.csv">\na,b\n1,2\n</document>', ["contents[*].parts[*].inlineData"]),
+        (
+            "messages",
+            "messages",
+            [{"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "a,b\n1,2"}, "title": "a.csv"}],
+            [],
+        ),
+        ("responses", "input", '<document title="a.csv">\na,b\n1,2\n</document>', ["contents[*].parts[*].inlineData"]),
+    ],
+)
+def test_a_text_file_is_text(shape: str, member: str, content: Any, adapted: list[str]) -> None:
+    """Whatever files an upstream takes."""
+    request = decoded(user(TEXT_FILE))
+    assert written(request, shape, c_file_parts=True)[member][0]["content"] == content
+    assert request.ledger.names(request.ledger.adapted, {}) == adapted
+
+
 # ---- refusals ----
 
 
 @pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
 def test_moving_pictures_for_who_cannot_see_them(shape: str) -> None:
     with pytest.raises(errors.UnsupportedContent) as raised:
-        written(decoded(user({"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}})), shape)
+        written(decoded(user({"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}})), shape, c_file_parts=True)
     assert raised.value.param == "contents[0].parts[0].inlineData"
 
 

@@ -198,6 +198,8 @@ def test_g23_json_schema() -> None:
         ({"$schema": "s", "type": "object"}, None, False),
         ({"type": "object", "properties": {}}, None, False),
         ({"type": "integer", "exclusiveMinimum": 1, "exclusiveMaximum": 9}, {"type": "integer", "minimum": 2, "maximum": 8}, False),
+        ({"type": "integer", "exclusiveMinimum": 1, "minimum": 5}, {"type": "integer", "minimum": 5}, False),
+        ({"type": "integer", "exclusiveMaximum": 9, "maximum": 10}, {"type": "integer", "maximum": 8}, False),
         (
             {"type": "number", "exclusiveMinimum": 1.5},
             {"type": "number", "description": '(constraints: {"exclusiveMinimum":1.5})'},
@@ -344,6 +346,30 @@ def test_g24_an_error_and_text_beside_results() -> None:
         {"role": "user", "parts": [{"text": "t"}]},
     ]
     assert "messages[*]" in changed
+
+
+@pytest.mark.parametrize(
+    ("result", "name"),
+    [
+        ({"role": "tool", "tool_call_id": "c"}, "unknown"),
+        ({"role": "tool", "tool_call_id": "c", "name": "f"}, "f"),
+        ({"role": "tool", "tool_call_id": "c", "name": "1st", "content": [{"type": "text", "text": "1"}]}, "_1st"),
+        ({"role": "tool", "tool_call_id": "c", "name": 1}, "unknown"),
+        ({"role": "function", "name": "f"}, "f"),
+    ],
+)
+def test_a_result_without_its_call_has_the_name_that_it_says(result: JSON, name: str) -> None:
+    """A caller may have cut its history. Where the call is there, its name holds."""
+    found, lost, _ = written("chat", {"messages": [{"content": "1"} | result, HI]})
+    (part,) = found["contents"][0]["parts"]
+    assert (part["functionResponse"]["name"], part["functionResponse"]["response"], lost) == (name, {"output": "1"}, [])
+    turns = [
+        HI,
+        {"role": "assistant", "content": None, "tool_calls": [call("c")]},
+        {"role": "tool", "tool_call_id": "c", "name": "g", "content": "1"},
+    ]
+    found, _, _ = written("chat", {"messages": turns})
+    assert found["contents"][2]["parts"][0]["functionResponse"]["name"] == "f"
 
 
 def test_the_ends_of_a_conversation() -> None:

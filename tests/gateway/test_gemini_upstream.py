@@ -229,6 +229,18 @@ async def test_g05_a_texts_signature_over_two_turns(shape: str) -> None:
     assert provider.requests[1].json["contents"][1] == {"role": "model", "parts": [{"text": "Hello", "thoughtSignature": "BBBB"}]}
 
 
+@inside_once
+async def test_g05_a_signature_that_a_caller_without_thinking_cannot_keep() -> None:
+    signed = answering(generated({"text": "Hello", "thoughtSignature": "BBBB"}, finish="STOP"))
+    with Provider(Upstream(signed)) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            body = asking("messages", [HI], False)
+            body.pop("thinking", None)
+            status, headers, answer = await ask(gateway, "messages", body)
+    assert (status, headers["x-dragoman-response-dropped"]) == (200, "text:thought_signature")
+    assert json.loads(answer)["content"] == [{"type": "text", "text": "Hello"}]
+
+
 CORRUPTED = {"error": {"code": 400, "message": "Corrupted thought signature.", "status": "INVALID_ARGUMENT"}}
 
 

@@ -416,7 +416,7 @@ async def test_capabilities_tells_it_field_by_field(name: str) -> None:
 
 @inside_once
 async def test_what_is_learned_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lessons, "MOST", 3)
+    monkeypatch.setattr(lessons, "MODELS", 3)
     up = Upstream(without("temperature"))
     with Provider(up.script) as provider:
         async with Inside(CONFIG, provider) as gateway:
