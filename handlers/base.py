@@ -102,6 +102,11 @@ class Handler(RequestHandler):
         except Exception as error:
             self._handle_request_exception(error)
 
+    def head(self, *path: Any, **named: Any) -> Awaitable[None] | None:
+        """Answer as to a GET: of that Tornado sends the head alone. HTTPError where there is no GET."""
+        waits: Awaitable[None] | None = self.get(*path, **named)
+        return waits
+
     def clear(self) -> None:
         """Overridden to set no default headers: answers are not pages, and the connection writes the date."""
         self._headers = Fields()

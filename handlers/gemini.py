@@ -27,7 +27,7 @@ class Method(ModelHandler):
     secrets = SHAPE.secrets
 
     def prepare(self) -> None:
-        if self.request.method == "GET":
+        if self.request.method in ("GET", "HEAD"):
             Handler.prepare(self)
         else:
             super().prepare()

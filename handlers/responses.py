@@ -6,6 +6,7 @@ A response that an upstream stores is requested from that upstream; one that the
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -147,14 +148,18 @@ class _OverState(Serving):
 class Stored(_OverState):
     """GET and DELETE /v1/responses/{id}."""
 
-    operations: ClassVar[dict[str, Operation]] = {"GET": RESPONSE_READ, "DELETE": RESPONSE_DELETE}
+    operations: ClassVar[dict[str, Operation]] = {
+        "GET": RESPONSE_READ,
+        "HEAD": replace(RESPONSE_READ, method="HEAD"),
+        "DELETE": RESPONSE_DELETE,
+    }
 
     def before_answer(self, id: str) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """Delete the record of a response here before the caller learns that the upstream has deleted it."""
         return partial(self.services.state.records.delete, self.owner, id) if self.request.method == "DELETE" else None
 
     async def get(self, id: str) -> None:
-        streams = self.get_query_argument("stream", "false").lower() == "true"
+        streams = self.request.method == "GET" and self.get_query_argument("stream", "false").lower() == "true"
         if streams and await self._resumed(id):
             return
         record = await self.record(id)
@@ -228,7 +233,7 @@ class Cancel(_OverState):
 class InputItems(_OverState):
     """GET /v1/responses/{id}/input_items: the response's own input, without that of previous responses."""
 
-    operations: ClassVar[dict[str, Operation]] = {"GET": RESPONSE_INPUT}
+    operations: ClassVar[dict[str, Operation]] = {"GET": RESPONSE_INPUT, "HEAD": replace(RESPONSE_INPUT, method="HEAD")}
 
     async def get(self, id: str) -> None:
         record = await self.record(id)

@@ -18,8 +18,6 @@ class Health(_Probe):
     def get(self) -> None:
         self.write({"status": "ok"})
 
-    head = get
-
 
 class Ready(_Probe):
     """GET /readyz: 200, or 503 once the process has been told to end. `control` says that the control store does not answer."""
@@ -31,13 +29,9 @@ class Ready(_Probe):
         note = {"control": control.note} if control is not None and control.stale else {}
         self.write({"status": "ok" if self.gateway.ready else "draining", **note})
 
-    head = get
-
 
 class Hello(Handler):
     """HEAD / and /api/hello, which coding agents request before they have credentials."""
 
     def get(self) -> None:
         self.write({"message": "hello"})
-
-    head = get

@@ -304,6 +304,7 @@ class _Message:
         self._opened += 1
         if self._request.legacy_functions and call.index:
             call.over = self._unsaid = True  # `function_call` can contain only one
+            self._reply.unsaid.add("tool_call:second")
             return
         if self._reply.recall is not None:
             self._reply.recall.called(id, event.seal)

@@ -147,11 +147,11 @@ def _unedited(attempt: Attempt) -> tuple[str, bytes | None]:
     return candidate.endpoint(attempt.streams, exchange.query if attempt.same_shape else "", attempt.capabilities), body
 
 
-def _report_left_out(attempt: Attempt, ledger: Ledger, in_body: str = "") -> None:
-    """What of the caller's headers and path does not reach the upstream. in_body: a header whose value the body has."""
+def _report_left_out(attempt: Attempt, ledger: Ledger, *carried: str) -> None:
+    """What of the caller's headers and path does not reach the upstream. carried: headers that do, over another API too."""
     own = attempt.candidate.provider.passthrough_auth
     for name in travel.left_out(attempt.exchange.headers, same_shape=attempt.same_shape, own_credential=own):
-        if name != in_body:
+        if name not in carried:
             ledger.drop((f"header:{name}",))
     for path in attempt.exchange.left_out:
         ledger.drop(path)
@@ -164,6 +164,10 @@ def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
     if attempt.candidate.shape == exchange.shape or attempt.raw:
         fields |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
         _report_left_out(attempt, attempt.ledger)
+    elif attempt.capabilities.openai_host and travel.REPEATS in exchange.headers:
+        fields[travel.REPEATS] = exchange.headers[travel.REPEATS]
+    if exchange.compacting == "automatic" or exchange.cut is not None:
+        fields.pop(travel.REPEATS, None)  # one of several requests that the caller's becomes
     fields = candidate.speaks.headers(attempt.capabilities) | fields
     if candidate.carrier is not None:
         fields = {name: value for name, value in fields.items() if candidate.carrier.forwards(name)}
@@ -300,7 +304,8 @@ def _decode(attempt: Attempt) -> list[str]:
 def _translated(attempt: Attempt) -> bytes:
     exchange, candidate, request = attempt.exchange, attempt.candidate, attempt.asked
     betas = _betas_in_body(attempt, request.ledger) if "anthropic-beta" in exchange.headers else []
-    _report_left_out(attempt, request.ledger, "anthropic-beta" if betas else "")
+    repeats = travel.REPEATS if attempt.capabilities.openai_host else ""
+    _report_left_out(attempt, request.ledger, "anthropic-beta" if betas else "", repeats)
     encoded = candidate.speaks.encode_request(request, attempt.capabilities, candidate.model)
     if betas:
         member, inner = candidate.speaks.betas_at

@@ -30,7 +30,8 @@ _OF_ACCOUNT = ("anthropic-workspace-id", "anthropic-user-profile-id", "anthropic
 _UP_WITH_CREDENTIAL = frozenset({"openai-organization", "openai-project", "x-oai-attestation", "x-goog-user-project", *_OF_ACCOUNT})
 
 # reported where they are not forwarded: each changes what is answered, or whose it is
-_REPORTED = ("anthropic-beta", "idempotency-key", *_OF_ACCOUNT)
+REPEATS = "idempotency-key"
+_REPORTED = ("anthropic-beta", REPEATS, *_OF_ACCOUNT)
 _AS_HEADERS = frozenset(name.title() for name in _REPORTED)
 
 # to a caller of the upstream's shape

@@ -446,6 +446,12 @@ def test_free_text_for_a_client_that_declared_no_such_tool() -> None:
     assert deltas(*FREE[1:-1], reason="tool") == [opened(0, "c", "patch"), argued(0, '{"input":" {x\\""}')]
 
 
+def test_a_call_that_functions_of_old_do_not_get_is_reported() -> None:
+    reply = Reply(Request("chat", "m", {}, legacy_functions=True), response_id="r")
+    Wire("chat", reply).feed([START, *called(1, "c", "f", "{}"), *called(2, "d", "g", "{}"), ev.Stop("tool")])
+    assert list(reply.unsaid.labels) == ["tool_call:second"]
+
+
 def test_functions_of_old_get_the_first_call_only() -> None:
     events = [START, *text(0, "a"), *called(1, "c", "f", "{", "}"), *called(2, "d", "g", "{}"), ev.Stop("tool")]
     said = [value["choices"][0]["delta"] for value in stream(events, legacy_functions=True)[1:-1]]

@@ -149,3 +149,32 @@ def test_T39_tokens_are_estimated_for_an_upstream_that_cannot_count(stage: Stage
     assert told.headers["x-dragoman-estimate"] == "true"
     assert 110 <= told.parse().input_tokens <= 160
     assert stage.requests == []
+
+
+READ = ["/healthz", "/openapi.json", "/v1/models", "/v1/models/chat/bare-chat", "/v1beta/models/chat/bare-chat", "/v1/models/chat/nobody"]
+
+
+@pytest.mark.parametrize("path", [*READ, "/v1/conversations/CONVERSATION", "/v1/conversations/CONVERSATION/items", "/v1/responses/STORED"])
+def test_a_head_is_that_of_the_answer_to_a_get(stage: Stage, path: str) -> None:
+    stage.play(text_answer("chat", "ok"))
+    path = path.replace("CONVERSATION", stage.oai.conversations.create().id)
+    path = path.replace("STORED", stage.oai.responses.create(model="chat/m", input="Hi").id)
+    asked = {"x-request-id": "req_1"}
+    head, whole = (stage.http.request(method, path, headers=asked) for method in ("HEAD", "GET"))
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert [pair for pair in head.headers.items() if pair[0] != "date"] == [pair for pair in whole.headers.items() if pair[0] != "date"]
+
+
+@pytest.mark.parametrize("below", ["", "/input_items", "?stream=true"])
+def test_the_head_of_a_response_that_an_upstream_stores(stage: Stage, below: str) -> None:
+    stage.play(text_answer("responses", "ok"))
+    id = stage.oai.responses.create(model="responses/m", input="Hi").id
+    stage.play([b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 700\r\n\r\n"])
+    told = stage.http.head(f"/v1/responses/{id}{below}")
+    assert (told.status_code, told.headers["content-type"], told.content) == (200, "application/json", b"")
+    assert [(one.method, one.target) for one in stage.requests] == [("HEAD", f"/v1/responses/{id}{below}")]
+
+
+@pytest.mark.parametrize("path", ["/v1/responses/resp_1/cancel", "/v1/conversations", "/v1/embeddings", "/v1/messages"])
+def test_there_is_no_head_where_there_is_no_get(stage: Stage, path: str) -> None:
+    assert stage.http.head(path).status_code == 405

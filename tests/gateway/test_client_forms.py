@@ -17,6 +17,7 @@ model_providers:
   - {model: chat/*, provider_interface: openai, base_url: "UPSTREAM/v1", access_key: k, apis: [chat_completions]}
   - {model: messages/*, provider_interface: anthropic, base_url: "UPSTREAM/v1", access_key: k, apis: [messages]}
   - {model: responses/*, provider_interface: openai, base_url: "UPSTREAM/v1", access_key: k, apis: [responses]}
+  - {model: hosted/*, base_url: "UPSTREAM/v1", access_key: k, apis: [chat_completions], capabilities: {openai_host: true}}
   - {model: own/*, provider_interface: anthropic, base_url: "UPSTREAM/v1", passthrough_auth: true, apis: [messages]}
 KEYS
 """
@@ -196,6 +197,10 @@ async def test_a_key_of_repeats_is_carried_or_named() -> None:
     assert asked.request.headers["idempotency-key"] == "i-1"
     asked = await ask("/v1/chat/completions", {"model": "messages/m", "messages": HI}, idempotency_key="i-1")
     assert asked.headers["x-dragoman-dropped"] == "header:idempotency-key"
+    asked = await ask("/v1/messages", MESSAGE | {"model": "hosted/m"}, idempotency_key="i-1", x_dragoman_strict="1")
+    assert asked.request is not None
+    assert asked.request.headers["idempotency-key"] == "i-1"  # OpenAI takes it, whatever API the caller speaks
+    assert "x-dragoman-dropped" not in asked.headers
 
 
 @pytest.mark.parametrize(("keys", "shown"), [("", True), ("access_keys: [{key: KEY}]", False)])

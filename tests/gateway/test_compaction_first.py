@@ -71,6 +71,17 @@ async def test_a_long_input_is_compacted_first(upstream: str, stream: bool) -> N
     assert "dragoman_retries_total 0.0" in metrics
 
 
+@inside_once
+async def test_a_key_of_repeats_names_neither_of_two_requests() -> None:
+    """An upstream that knows the key would answer the second request with the summary."""
+    with Provider(Upstream(partial(says, "S"), partial(says, "Yes."))) as provider:
+        async with Inside(AUTOMATIC, provider) as gateway:
+            body = {"model": "responses/m", "input": [LONG], "context_management": MANAGED, "store": False}
+            async with gateway.call(request("/v1/responses", body, idempotency_key="i-1")) as caller:
+                assert (await caller.head())[0] == 200
+    assert ["idempotency-key" in one.headers for one in provider.requests] == [False, False]
+
+
 @pytest.mark.parametrize(
     ("config", "fields"),
     [
