@@ -14,7 +14,7 @@ from ..lessons import ONLY_STREAMS, OTHER_ROUTE, Body, Reading, each, not_served
 from ..rules import whole
 from .content_out import FAILED
 from .facts import IDS
-from .rules_out import DEPTH, LEAST_BUDGET, calls_without_thought, format_renamed, marked, short_marks, thinking_within
+from .rules_out import DEPTH, LEAST_BUDGET, calls_without_thought, format_renamed, marked, short_marks, systems_lifted, thinking_within
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 _MOST_MARKS = 4
@@ -55,6 +55,12 @@ def _long_marks(body: Body) -> tuple[Body, Path | None]:
     for mark in short_marks(body):
         mark["ttl"] = "1h"
     return body, ("messages",)
+
+
+def _without_systems(body: Body) -> tuple[Body, Path | None]:
+    """A body whose instructions stand before the conversation: newer Claude models alone take messages of the system."""
+    lifted = systems_lifted(body)
+    return (body, None) if lifted is body else (lifted, ("messages",))
 
 
 # ---- what an agent writes now and then: one mark too many, a mark or a block of nothing ----
@@ -278,8 +284,20 @@ LESSONS = (
         ),
         "messages of the system stand before all others",
         sent=b'"system"',
-        flags={"m_mid_system": False},
+        change=_without_systems,
+        adapts="messages",
         lasting=False,
+    ),
+    Reading(
+        "system",
+        re.compile(
+            r"(?:unexpected|unknown|invalid) (?:message )?role\b.{0,4}system|\brole\b.{0,80}should be .?user\b.{1,8}\bassistant\b",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        "there are no messages of the system",
+        sent=b'"system"',
+        change=_without_systems,
+        adapts="messages",
     ),
     Reading(
         "lifetimes",

@@ -458,3 +458,30 @@ async def test_a_header_that_images_need(client: str) -> None:
                 for asked in (PICTURES[client], words):
                     assert (await ask(gateway, client, f"{upstream}/m", **asked))[0] == 200
     assert seen == ["true", None] * 3
+
+
+# what servers of the Messages API say of a role that newer Claude models alone take, and how often one is asked for two requests
+ROLES = [
+    ('messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not "system" as a role.', 3),
+    ("messages.1.role: Input should be 'user' or 'assistant'", 3),
+    ("invalid params, invalid message role: system (2013)", 3),
+    ("messages.1: role 'system' must follow a user message", 4),  # of this place: the next request may have it at another
+]
+
+
+@pytest.mark.parametrize("model", ["m", "claude-opus-5"])
+@pytest.mark.parametrize(("words", "asked"), ROLES)
+@inside_once
+async def test_messages_of_the_system_where_there_are_none(words: str, asked: int, model: str) -> None:
+    """Claude Code writes them for every model that it does not know."""
+    refused = {"type": "error", "error": {"type": "invalid_request_error", "message": words}}
+    up = Upstream(lambda body: (400, refused) if any(one["role"] == "system" for one in body["messages"]) else None)
+    user, system = {"role": "user", "content": "Hi"}, {"role": "system", "content": "Be brief."}
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for _ in range(2):
+                status, headers, _ = await ask(gateway, "messages", f"messages/{model}", system="Be kind.", messages=[user, system])
+                assert (status, headers["x-dragoman-lane"], headers["x-dragoman-adapted"]) == (200, "bytes", "messages")
+    assert len(up.asked) == asked
+    assert up.bodies[-1]["messages"] == [user]
+    assert up.bodies[-1]["system"] == [{"type": "text", "text": "Be kind."}, {"type": "text", "text": "Be brief."}]
