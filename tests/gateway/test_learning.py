@@ -485,3 +485,23 @@ async def test_messages_of_the_system_where_there_are_none(words: str, asked: in
     assert len(up.asked) == asked
     assert up.bodies[-1]["messages"] == [user]
     assert up.bodies[-1]["system"] == [{"type": "text", "text": "Be kind."}, {"type": "text", "text": "Be brief."}]
+
+
+@inside_once
+async def test_reasoning_that_has_to_come_back() -> None:
+    """Of a model that no table knows, asked by a caller of its own API that does not send it: many agents leave it out."""
+    words = "thinking is enabled but reasoning_content is missing in assistant tool call message at index 1"
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    turns: list[JSON] = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "x"},
+    ]
+    up = Upstream(lambda body: None if "reasoning_content" in body["messages"][1] else error(words))
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for _ in range(2):
+                status, headers, _ = await ask(gateway, "chat", "chat/m", messages=turns, tools=[FUNCTION])
+                assert (status, headers["x-dragoman-lane"], headers["x-dragoman-adapted"]) == (200, "bytes", "messages")
+    assert len(up.asked) == 3
+    assert up.bodies[-1]["messages"] == [turns[0], turns[1] | {"reasoning_content": " "}, turns[2]]
