@@ -22,12 +22,22 @@ _MOST_MARKS = 4
 
 def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
     """Remove earlier reasoning from the history, which this upstream cannot read or no longer accepts."""
+    return _without_thoughts(body, lambda block: block.get("type") in _THOUGHTS)
+
+
+def _without_unsigned(body: Body) -> tuple[Body, Path | None]:
+    """Remove earlier reasoning that has no signature: an upstream without seals has made it."""
+    return _without_thoughts(body, lambda block: block.get("type") == "thinking" and not block.get("signature"))
+
+
+def _without_thoughts(body: Body, over: Callable[[dict[str, Any]], bool]) -> tuple[Body, Path | None]:
+    """over: whether a block is removed."""
     messages: list[Any] = []
     first: Path | None = None
     for number, message in enumerate(body.get("messages") or ()):
         content = message.get("content") if isinstance(message, dict) else None
         if isinstance(content, list):
-            remaining = [block for block in content if not (isinstance(block, dict) and block.get("type") in _THOUGHTS)]
+            remaining = [block for block in content if not (isinstance(block, dict) and over(block))]
             if len(remaining) != len(content):
                 first = first or ("messages", number)
                 if not remaining:
@@ -306,6 +316,14 @@ LESSONS = (
         sent=b'"1h"',
         change=_long_marks,
         adapts="messages",
+    ),
+    Reading(
+        "unsigned reasoning",
+        re.compile(r"\bsignature`?: field required", re.IGNORECASE),
+        "earlier reasoning without a signature is left out",
+        sent=b'"thinking"',
+        change=_without_unsigned,
+        adapts="reasoning",
     ),
     Reading(
         "reasoning",

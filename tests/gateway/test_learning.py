@@ -505,3 +505,28 @@ async def test_reasoning_that_has_to_come_back() -> None:
                 assert (status, headers["x-dragoman-lane"], headers["x-dragoman-adapted"]) == (200, "bytes", "messages")
     assert len(up.asked) == 3
     assert up.bodies[-1]["messages"] == [turns[0], turns[1] | {"reasoning_content": " "}, turns[2]]
+
+
+@inside_once
+async def test_reasoning_without_a_signature() -> None:
+    """Claude Code sends it back as a server without signatures has made it, to the model that goes on; what is signed stays."""
+    words = "messages.1.content.0.thinking.signature: Field required"
+    signed, unsigned = ({"type": "thinking", "thinking": "Hm.", **more} for more in ({"signature": "s"}, {}))
+    text = {"type": "text", "text": "Well"}
+    turns: list[JSON] = [{"role": role, "content": "Hi"} for role in ("user", "assistant", "user", "assistant", "user")]
+    turns[1] = {"role": "assistant", "content": [unsigned, text]}
+    turns[3] = {"role": "assistant", "content": [signed, text]}
+
+    def strict(body: JSON) -> Refusal | None:
+        blocks = [block for turn in body["messages"] if isinstance(turn["content"], list) for block in turn["content"]]
+        lacking = any(block["type"] == "thinking" and "signature" not in block for block in blocks)
+        return (400, {"type": "error", "error": {"type": "invalid_request_error", "message": words}}) if lacking else None
+
+    up = Upstream(strict)
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for _ in range(2):
+                status, headers, _ = await ask(gateway, "messages", "messages/m", messages=turns)
+                assert (status, headers["x-dragoman-lane"], headers["x-dragoman-adapted"]) == (200, "bytes", "reasoning")
+    assert len(up.asked) == 3
+    assert up.bodies[-1]["messages"] == [turns[0], turns[1] | {"content": [text]}, *turns[2:]]
