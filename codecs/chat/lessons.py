@@ -159,7 +159,7 @@ LESSONS = (
         re.compile(r"reasoning_content\b.{0,60}\b(?:passed back|come back|missing|required)", re.IGNORECASE),
         "reasoning has to come back beside tool calls",
         sent=b'"tool_calls"',
-        flags={"c_reasoning_required_with_tools": True, "c_reasoning_in": "reasoning_content"},
+        flags={"c_reasoning_required_with_tools": True, "c_reasoning_in": "reasoning_content", "c_reasons": "unless_off"},
     ),
     Reading(
         "ids",

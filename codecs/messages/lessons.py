@@ -14,7 +14,7 @@ from ..lessons import ONLY_STREAMS, OTHER_ROUTE, REFUSED_BETAS, Body, Reading, e
 from ..rules import whole
 from .content_out import FAILED
 from .facts import IDS
-from .rules_out import DEPTH, LEAST_BUDGET, calls_without_thought, format_renamed, marked, short_marks, thinking_within
+from .rules_out import DEPTH, LEAST_BUDGET, calls_without_thought, format_renamed, marked, short_marks, systems_lifted, thinking_within
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 _MOST_MARKS = 4
@@ -22,12 +22,22 @@ _MOST_MARKS = 4
 
 def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
     """Remove earlier reasoning from the history, which this upstream cannot read or no longer accepts."""
+    return _without_thoughts(body, lambda block: block.get("type") in _THOUGHTS)
+
+
+def _without_unsigned(body: Body) -> tuple[Body, Path | None]:
+    """Remove earlier reasoning that has no signature: an upstream without seals has made it."""
+    return _without_thoughts(body, lambda block: block.get("type") == "thinking" and not block.get("signature"))
+
+
+def _without_thoughts(body: Body, over: Callable[[dict[str, Any]], bool]) -> tuple[Body, Path | None]:
+    """over: whether a block is removed."""
     messages: list[Any] = []
     first: Path | None = None
     for number, message in enumerate(body.get("messages") or ()):
         content = message.get("content") if isinstance(message, dict) else None
         if isinstance(content, list):
-            remaining = [block for block in content if not (isinstance(block, dict) and block.get("type") in _THOUGHTS)]
+            remaining = [block for block in content if not (isinstance(block, dict) and over(block))]
             if len(remaining) != len(content):
                 first = first or ("messages", number)
                 if not remaining:
@@ -55,6 +65,12 @@ def _long_marks(body: Body) -> tuple[Body, Path | None]:
     for mark in short_marks(body):
         mark["ttl"] = "1h"
     return body, ("messages",)
+
+
+def _without_systems(body: Body) -> tuple[Body, Path | None]:
+    """A body whose instructions stand before the conversation: newer Claude models alone take messages of the system."""
+    lifted = systems_lifted(body)
+    return (body, None) if lifted is body else (lifted, ("messages",))
 
 
 # ---- what an agent writes now and then: one mark too many, a mark or a block of nothing ----
@@ -278,8 +294,20 @@ LESSONS = (
         ),
         "messages of the system stand before all others",
         sent=b'"system"',
-        flags={"m_mid_system": False},
+        change=_without_systems,
+        adapts="messages",
         lasting=False,
+    ),
+    Reading(
+        "system",
+        re.compile(
+            r"(?:unexpected|unknown|invalid) (?:message )?role\b.{0,4}system|\brole\b.{0,80}should be .?user\b.{1,8}\bassistant\b",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        "there are no messages of the system",
+        sent=b'"system"',
+        change=_without_systems,
+        adapts="messages",
     ),
     Reading(
         "lifetimes",
@@ -288,6 +316,14 @@ LESSONS = (
         sent=b'"1h"',
         change=_long_marks,
         adapts="messages",
+    ),
+    Reading(
+        "unsigned reasoning",
+        re.compile(r"\bsignature`?: field required", re.IGNORECASE),
+        "earlier reasoning without a signature is left out",
+        sent=b'"thinking"',
+        change=_without_unsigned,
+        adapts="reasoning",
     ),
     Reading(
         "reasoning",

@@ -174,18 +174,23 @@ def declare_called_tools(draft: MessagesDraft) -> None:
 
 def lift_systems(draft: MessagesDraft) -> None:
     """Move messages of the system into `system`, of a caller that does not know which model is asked."""
-    messages = draft.body.get("messages")
+    body = systems_lifted(draft.body)
+    if body is not draft.body:
+        draft.body = body
+        draft.moved()
+
+
+def systems_lifted(body: dict[str, Any]) -> dict[str, Any]:
+    """The body with its messages of the system in `system`; the same object if it has none."""
+    messages = body.get("messages")
     roles = [message.get("role") if isinstance(message, dict) else None for message in messages] if isinstance(messages, list) else []
     if not isinstance(messages, list) or "system" not in roles:
-        return
+        return body
     lifted = [block for message in messages if isinstance(message, dict) and message.get("role") == "system" for block in _written(message)]
     rest = [message for message, role in zip(messages, roles, strict=True) if role != "system"]
     if not rest:  # only instructions: they become the user's message
-        draft.body["messages"] = [{"role": "user", "content": lifted}]
-    else:
-        draft.body["messages"] = rest
-        draft.body["system"] = [*_written({"content": draft.body.get("system")}), *lifted]
-    draft.moved()
+        return body | {"messages": [{"role": "user", "content": lifted}]}
+    return body | {"messages": rest, "system": [*_written({"content": body.get("system")}), *lifted]}
 
 
 def _written(message: dict[str, Any]) -> list[Any]:

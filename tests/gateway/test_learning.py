@@ -458,3 +458,75 @@ async def test_a_header_that_images_need(client: str) -> None:
                 for asked in (PICTURES[client], words):
                     assert (await ask(gateway, client, f"{upstream}/m", **asked))[0] == 200
     assert seen == ["true", None] * 3
+
+
+# what servers of the Messages API say of a role that newer Claude models alone take, and how often one is asked for two requests
+ROLES = [
+    ('messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not "system" as a role.', 3),
+    ("messages.1.role: Input should be 'user' or 'assistant'", 3),
+    ("invalid params, invalid message role: system (2013)", 3),
+    ("messages.1: role 'system' must follow a user message", 4),  # of this place: the next request may have it at another
+]
+
+
+@pytest.mark.parametrize("model", ["m", "claude-opus-5"])
+@pytest.mark.parametrize(("words", "asked"), ROLES)
+@inside_once
+async def test_messages_of_the_system_where_there_are_none(words: str, asked: int, model: str) -> None:
+    """Claude Code writes them for every model that it does not know."""
+    refused = {"type": "error", "error": {"type": "invalid_request_error", "message": words}}
+    up = Upstream(lambda body: (400, refused) if any(one["role"] == "system" for one in body["messages"]) else None)
+    user, system = {"role": "user", "content": "Hi"}, {"role": "system", "content": "Be brief."}
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for _ in range(2):
+                status, headers, _ = await ask(gateway, "messages", f"messages/{model}", system="Be kind.", messages=[user, system])
+                assert (status, headers["x-dragoman-lane"], headers["x-dragoman-adapted"]) == (200, "bytes", "messages")
+    assert len(up.asked) == asked
+    assert up.bodies[-1]["messages"] == [user]
+    assert up.bodies[-1]["system"] == [{"type": "text", "text": "Be kind."}, {"type": "text", "text": "Be brief."}]
+
+
+@inside_once
+async def test_reasoning_that_has_to_come_back() -> None:
+    """Of a model that no table knows, asked by a caller of its own API that does not send it: many agents leave it out."""
+    words = "thinking is enabled but reasoning_content is missing in assistant tool call message at index 1"
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    turns: list[JSON] = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "x"},
+    ]
+    up = Upstream(lambda body: None if "reasoning_content" in body["messages"][1] else error(words))
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for _ in range(2):
+                status, headers, _ = await ask(gateway, "chat", "chat/m", messages=turns, tools=[FUNCTION])
+                assert (status, headers["x-dragoman-lane"], headers["x-dragoman-adapted"]) == (200, "bytes", "messages")
+    assert len(up.asked) == 3
+    assert up.bodies[-1]["messages"] == [turns[0], turns[1] | {"reasoning_content": " "}, turns[2]]
+
+
+@inside_once
+async def test_reasoning_without_a_signature() -> None:
+    """Claude Code sends it back as a server without signatures has made it, to the model that goes on; what is signed stays."""
+    words = "messages.1.content.0.thinking.signature: Field required"
+    signed, unsigned = ({"type": "thinking", "thinking": "Hm.", **more} for more in ({"signature": "s"}, {}))
+    text = {"type": "text", "text": "Well"}
+    turns: list[JSON] = [{"role": role, "content": "Hi"} for role in ("user", "assistant", "user", "assistant", "user")]
+    turns[1] = {"role": "assistant", "content": [unsigned, text]}
+    turns[3] = {"role": "assistant", "content": [signed, text]}
+
+    def strict(body: JSON) -> Refusal | None:
+        blocks = [block for turn in body["messages"] if isinstance(turn["content"], list) for block in turn["content"]]
+        lacking = any(block["type"] == "thinking" and "signature" not in block for block in blocks)
+        return (400, {"type": "error", "error": {"type": "invalid_request_error", "message": words}}) if lacking else None
+
+    up = Upstream(strict)
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for _ in range(2):
+                status, headers, _ = await ask(gateway, "messages", "messages/m", messages=turns)
+                assert (status, headers["x-dragoman-lane"], headers["x-dragoman-adapted"]) == (200, "bytes", "reasoning")
+    assert len(up.asked) == 3
+    assert up.bodies[-1]["messages"] == [turns[0], turns[1] | {"content": [text]}, *turns[2:]]
