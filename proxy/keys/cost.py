@@ -52,7 +52,7 @@ def charged(usage: Usage, price: Price, price_of: Callable[[str], Price | None])
         if other is None:
             whole = False
         elif other is not price:
-            counts = replace(one, fast=usage.fast)
+            counts = replace(one, fast=usage.fast, tier=usage.tier)
             spent += cost(counts, other) - cost(counts, price)
             whole = whole and complete(counts, other)
     return spent, whole
