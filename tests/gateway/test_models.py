@@ -96,6 +96,7 @@ async def test_models_of_wildcards() -> None:
             assert await ids(gateway, "sk-some") == ["anthropic/claude-opus-5-5", "anthropic/claude-next", "fast"]
             status, known = await get(gateway, "/v1/models/openai%2Fgpt-5.5")
             assert (status, known["context_window"], known["pricing"]["input"]) == (200, 1_050_000, 5)
+            assert known["knowledge_cutoff"] == "2025-12"
             status, bare = await get(gateway, "/v1/models/gpt-5.5")
             assert (status, bare) == (200, known | {"id": "gpt-5.5", "display_name": "gpt-5.5"})
             status, unknown = await get(gateway, "/v1/models/openai/gpt-99")
