@@ -150,6 +150,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "codecs/chat/shape.py:_NO_CHOICES": ("search", [('"choices"', " ", "x"), ('"choices":[', " ", "x"), ("", '"choices":[', "")]),
     "proxy/exchange/exchange.py:_ASKS_STREAM": ("search", [("", "&stream=tru", ""), ("", "&", "")]),
     "proxy/exchange/raw.py:_USAGE": ("findall", [("", '"usage":{', ""), ('"usage":{', "{}", ""), ('"usage"', " ", "")]),
+    "proxy/exchange/settle.py:_DATE": ("sub", [("-", "0", ""), ("", "-0000000", ""), ("", "-00000000", "x")]),
     "proxy/exchange/spent.py:_TEXT": ("match", [("", "a" * 999 + " ", "")]),
     "proxy/inspector/redaction.py:_HEADERS": ("fullmatch", [("x-stainless-", "a", "!"), ("anthropic-ratelimit-", "-", "!")]),
     "proxy/inspector/redaction.py:_NAME": ("fullmatch", []),

@@ -170,8 +170,9 @@ def test_prices_are_sound():
     prices = providers.list_prices()
     assert len({price.pattern for price in prices}) == len(prices)
     for row in prices:
-        numbers = [number for number in dataclasses.astuple(row)[1:] if number is not None]
-        assert all(isinstance(number, float) and number >= 0 for number in numbers)
+        _, *numbers, tiers = dataclasses.astuple(row)
+        assert all(isinstance(number, float) and number >= 0 for number in numbers if number is not None)
+        assert not tiers  # as the guide says of the built-in list
         assert row.cached_input <= row.input
         assert next(price for price in prices if providers.fits(row.pattern.rstrip("*"), (price.pattern,)) or price is row) is row
 
