@@ -71,12 +71,19 @@ class LimitForm(NamedTuple):
     capped: Callable[[Cap], dict[str, str]] = lambda cap: {}
 
 
-def answer_headers(upstream: LimitForm, caller: LimitForm, headers: Mapping[str, str], now: float) -> dict[str, str]:
-    """Translate the upstream's rate-limit and retry headers for a caller of another shape. now: seconds since the epoch."""
+def answer_headers(
+    upstream: LimitForm, caller: LimitForm, headers: Mapping[str, str], now: float, *, account: bool = True
+) -> dict[str, str]:
+    """Translate the upstream's rate-limit and retry headers for a caller of another shape.
+
+    now: seconds since the epoch. account: also what is left of the account that answered.
+    """
     received = _lowered(headers)
     if not received:
         return {}
     retry = _retry_headers(received, caller, now)
+    if not account:
+        return retry
     if upstream is caller:
         return retry | _openai(received, now)
     return retry | caller.write(upstream.read(received, now), now)

@@ -640,9 +640,18 @@ class Attempt:
         await self.exchange.client.answer(200, self.answer_headers() | {"content-type": "application/json"}, body)
 
     def forwarded_down(self) -> dict[str, str]:
-        """The upstream's own headers. What its account has left is nothing for those who have keys of the gateway's."""
-        account = self.candidate.provider.passthrough_auth or self.exchange.services.access.open
-        return travel.forwarded_down(self.upstream_headers.get_all(), account=account)
+        """The upstream's own headers, for a caller of its API."""
+        return travel.forwarded_down(self.upstream_headers.get_all(), account=self._shows_account)
+
+    def translated_limits(self) -> dict[str, str]:
+        """Of the upstream's headers the limits and when to ask again, for a caller of another API."""
+        own, callers = self.candidate.speaks.limits, self.exchange.speaks.limits
+        return limits.answer_headers(own, callers, self.upstream_headers, time(), account=self._shows_account)
+
+    @property
+    def _shows_account(self) -> bool:
+        """Whether the caller is told what the account has left: that is nothing for those who have keys of the gateway's."""
+        return self.candidate.provider.passthrough_auth or self.exchange.services.access.open
 
     def answer_headers(self) -> dict[str, str]:
         """Headers of an answer that this attempt brought."""
@@ -669,7 +678,7 @@ class Attempt:
         if self.same_shape:
             headers |= self.forwarded_down()
         else:
-            headers |= limits.answer_headers(candidate.speaks.limits, exchange.speaks.limits, self.upstream_headers, time())
+            headers |= self.translated_limits()
         return limits.replaced(headers, exchange.limits) if exchange.limits else headers
 
 

@@ -63,7 +63,7 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
         own = attempt.candidate.provider.passthrough_auth
         shown = secrets.scrub(body, secrets.of(attempt.candidate.provider)) if own else clean  # its own the caller may see
         attempt.refusal = (attempt.status, attempt.forwarded_down(), shown)
-    error.headers = limits.answer_headers(attempt.candidate.speaks.limits, attempt.exchange.speaks.limits, attempt.upstream_headers, time())
+    error.headers = attempt.translated_limits()
     return error
 
 

@@ -41,7 +41,9 @@ _DOWN = re.compile(
     r"|x-gemini-service-tier|x-goog-upload-[a-z-]+)"
 )
 # of these, the ones that tell how much the account behind the credential has left
-_USE_OF_ACCOUNT = re.compile(r"anthropic-ratelimit-unified-[a-z-]+|x-codex-(?!turn-state|safety-|websocket-)[a-z-]+")
+_USE_OF_ACCOUNT = re.compile(
+    r"(?:x-ratelimit|anthropic-(?:ratelimit|priority|fast))-[a-z-]+|x-codex-(?!turn-state|safety-|websocket-)[a-z-]+"
+)
 
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")  # of X-Server-Timeout, which Google's SDKs send
 

@@ -211,3 +211,33 @@ async def test_what_the_account_has_left_is_for_its_owner(keys: str, shown: bool
     asked = await ask("/v1/responses", {"model": "responses/m", "input": HI, "store": False}, keys, x_api_key="KEY")
     assert ("x-codex-primary-used-percent" in asked.headers) == shown
     assert asked.headers["x-codex-turn-state"] == "T"
+
+
+# an upstream's header as callers of its own API get it, and of another: (upstream, header, caller, header)
+LEFT = [
+    ("chat", "x_ratelimit_remaining_requests", "/v1/chat/completions", "x-ratelimit-remaining-requests"),
+    ("chat", "x_ratelimit_remaining_requests", "/v1/messages", "anthropic-ratelimit-requests-remaining"),
+    ("messages", "anthropic_ratelimit_tokens_remaining", "/v1/messages", "anthropic-ratelimit-tokens-remaining"),
+    ("messages", "anthropic_ratelimit_tokens_remaining", "/v1/chat/completions", "x-ratelimit-remaining-tokens"),
+]
+
+
+@pytest.mark.parametrize("status", [200, 429])
+@pytest.mark.parametrize(("keys", "shown"), [("", "7"), ("access_keys: [{key: KEY}]", None)])
+@pytest.mark.parametrize(("upstream", "theirs", "path", "name"), LEFT)
+@inside_once
+async def test_limits_of_the_operators_account(
+    upstream: str, theirs: str, path: str, name: str, keys: str, shown: str | None, status: int
+) -> None:
+    """They say nothing of what a key of the gateway's may still ask; when to ask again is for everybody."""
+
+    def script(asked: Request) -> Steps:
+        given = {theirs: "7", "retry_after": "3"}
+        return [respond(WHOLE[asked.target.removeprefix("/v1/")] if status == 200 else {"error": {"message": "slow"}}, status, **given)]
+
+    with Provider(script) as provider:
+        async with Inside(CONFIG.replace("KEYS", keys), provider) as gateway:
+            body = MESSAGE | {"model": f"{upstream}/m"}
+            async with gateway.call(request(path, body, x_api_key="KEY")) as caller:
+                found, headers = await caller.head()
+    assert (found, headers.get(name), headers["retry-after"]) == (status, shown, "3")
