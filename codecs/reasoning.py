@@ -127,6 +127,17 @@ def unseal(text: str) -> dict[str, Any] | None:
     return None
 
 
+def blocks_of(text: str, seals: list[Seal]) -> list[dict[str, Any]]:
+    """Anthropic's blocks: the text with its signature, and those whose text is not shown."""
+    blocks: list[dict[str, Any]] = []
+    for seal in seals:
+        if seal.form == "anthropic":
+            blocks.append({"type": "thinking", "thinking": text, "signature": seal.value})
+        elif seal.form == "redacted":
+            blocks.append({"type": "redacted_thinking", "data": seal.value})
+    return blocks
+
+
 def is_block(block: Any) -> bool:
     """Whether the value is a thinking or redacted_thinking block."""
     if not isinstance(block, dict):

@@ -42,16 +42,12 @@ class Recall:
 
     def thought(self, text: str, seals: list[Seal]) -> None:
         """Record a finished run of reasoning."""
-        blocks: list[dict[str, Any]] = []
         for seal in seals:
-            if seal.form == "anthropic":
-                blocks.append({"type": "thinking", "thinking": text, "signature": seal.value})
-            elif seal.form == "redacted":
-                blocks.append({"type": "redacted_thinking", "data": seal.value})
-            elif seal.form == "openai" and seal.value:
+            if seal.form == "openai" and seal.value:
                 self._add(reasoning.seal_item(self._domain, seal.id, seal.value, seal.summary))
             elif seal.form == "details":
                 self._add(reasoning.seal_details(self._domain, jsontext.loads(seal.value)))
+        blocks = reasoning.blocks_of(text, seals)
         if blocks:
             self._add(reasoning.seal_blocks(self._domain, blocks))
         elif text and not seals:

@@ -107,7 +107,7 @@ class Run:
 
     def _payload(self, thought: _Thought) -> Payload | None:
         text, seals = thought
-        blocks = _blocks(text, seals)
+        blocks = reasoning.blocks_of(text, seals)
         if blocks:
             return {"k": "m", "u": self.domain, "b": blocks}
         for seal in reversed(seals):
@@ -116,14 +116,3 @@ class Run:
             if seal.form == "details":
                 return {"k": "d", "u": self.domain, "d": jsontext.loads(seal.value)}
         return {"k": "c", "u": self.domain, "t": text} if text else None
-
-
-def _blocks(text: str, seals: list[Seal]) -> list[dict[str, Any]]:
-    """Anthropic's blocks: the text with its signature, and those whose text is not shown."""
-    blocks: list[dict[str, Any]] = []
-    for seal in seals:
-        if seal.form == "anthropic":
-            blocks.append({"type": "thinking", "thinking": text, "signature": seal.value})
-        elif seal.form == "redacted":
-            blocks.append({"type": "redacted_thinking", "data": seal.value})
-    return blocks
