@@ -154,50 +154,35 @@ def _found(name: str) -> str:
     return path or pytest.skip(f"{name} is not installed (nor named by DRAGOMAN_{name.upper()})")
 
 
+def _run_claude(home: Path, url: str, model: str, environ: dict[str, str]) -> str:
+    """What Claude Code answers to "Go"."""
+    command = [_found("claude"), "-p", "Go", "--model", model, "--output-format", "json", "--dangerously-skip-permissions"]
+    quiet = {"IS_SANDBOX": "1", "DISABLE_AUTOUPDATER": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
+    return str(json.loads(_run(command, home, {"ANTHROPIC_BASE_URL": url} | quiet | environ))["result"])
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("api", PATHS)
 def test_claude_code(start: Start, tmp_path: Path, api: str) -> None:
-    claude = _found("claude")
+    _found("claude")
     model = Model(api, lambda tools: ("Bash", {"command": COMMAND, "description": "Say it"}))
     with Provider(model) as provider:
         gateway = start(CONFIG.replace("URL", provider.url).replace("API", api))
-        said = _run(
-            [claude, "-p", "Go", "--model", "mock/m", "--output-format", "json", "--dangerously-skip-permissions"],
-            tmp_path,
-            {
-                "ANTHROPIC_BASE_URL": gateway.url,
-                "ANTHROPIC_API_KEY": "k",
-                "ANTHROPIC_SMALL_FAST_MODEL": "mock/m",
-                "IS_SANDBOX": "1",
-                "DISABLE_AUTOUPDATER": "1",
-                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            },
-        )
-    assert json.loads(said)["result"] == SAID
+        answer = _run_claude(tmp_path, gateway.url, "mock/m", {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_SMALL_FAST_MODEL": "mock/m"})
+    assert answer == SAID
     assert SAID in json.dumps(model.asked[1])
 
 
 @pytest.mark.timeout(120)
 def test_claude_code_with_a_login_of_its_own(start: Start, tmp_path: Path) -> None:
     """What it sends to Anthropic goes up, the gateway's key does not."""
-    claude = _found("claude")
+    _found("claude")
     model = Model("messages", lambda tools: ("Bash", {"command": COMMAND, "description": "Say it"}))
     with Provider(model) as provider:
         config = CONFIG.replace("mock/*", "anthropic/*").replace("access_key: secret", "passthrough_auth: true, discover: false")
         gateway = start(config.replace("URL", provider.url).replace("API", "messages") + "access_keys: [{key: gateways-key}]\n")
-        said = _run(
-            [claude, "-p", "Go", "--model", "claude-sonnet-4-5", "--output-format", "json", "--dangerously-skip-permissions"],
-            tmp_path,
-            {
-                "ANTHROPIC_BASE_URL": gateway.url,
-                "ANTHROPIC_API_KEY": "secret-of-the-caller",
-                "ANTHROPIC_CUSTOM_HEADERS": "x-dragoman-key: gateways-key",
-                "IS_SANDBOX": "1",
-                "DISABLE_AUTOUPDATER": "1",
-                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            },
-        )
-        assert json.loads(said)["result"] == SAID
+        environ = {"ANTHROPIC_API_KEY": "secret-of-the-caller", "ANTHROPIC_CUSTOM_HEADERS": "x-dragoman-key: gateways-key"}
+        assert _run_claude(tmp_path, gateway.url, "claude-sonnet-4-5", environ) == SAID
         assert {request.headers["x-api-key"] for request in provider.requests} == {"secret-of-the-caller"}
         assert not any("gateways-key" in str(request.headers) for request in provider.requests)
 
