@@ -40,11 +40,16 @@ def whole(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def size(text: str, most: int) -> int | None:
+    """The number of items that a query wants; None if that is not between 1 and `most`, which has four digits at most."""
+    return int(text) if len(text) <= 4 and text.isdecimal() and 1 <= int(text) <= most else None
+
+
 def _limit(handler: RequestHandler) -> int:
-    text = handler.get_query_argument("limit", str(PAGE))
-    if len(text) > 4 or not text.isdecimal() or not 1 <= int(text) <= LONGEST:
+    limit = size(handler.get_query_argument("limit", str(PAGE)), LONGEST)
+    if limit is None:
         raise errors.ClientFault(f"`limit` must be between 1 and {LONGEST}.", code="invalid_value", param="limit")
-    return int(text)
+    return limit
 
 
 def _place(items: Sequence[dict[str, Any]], id: str, param: str) -> int:

@@ -22,6 +22,7 @@ from ..proxy.gateway import Gateway
 from ..proxy.keys.identity import Identity
 from ..proxy.routing.router import LONGEST_NAME, ServedModel
 from ..proxy.wire import headers as travel
+from . import lists
 from .base import Handler
 from .model_forms import codex, merged
 
@@ -177,9 +178,10 @@ class ModelList(_Guarded):
         text = self.get_query_argument("limit", None)
         if text is None:
             return 20 if self.is_anthropic() else max(1, everything)
-        if len(text) > 4 or not text.isdecimal() or not 1 <= int(text) <= _MOST:
+        limit = lists.size(text, _MOST)
+        if limit is None:
             raise errors.ClientFault(f"`limit` must be between 1 and {_MOST}.", param="limit")
-        return int(text)
+        return limit
 
 
 class PublishedModels(_Guarded):
