@@ -4,8 +4,9 @@ Source: WHATWG HTML, "Server-sent events", 9.2.6 Interpreting an event stream. `
 data are not returned, and a complete last event is returned even if the stream ends without its blank line.
 
 Strategy: most reads consist of a few complete blocks of `data: …` or `event: …`, `data: …` with LF line ends, which one regular
-expression splits, or of one `data: …` with CRLF. Other reads are split at b"\\n\\n", and blocks of that form are sliced, not parsed. CR,
-if there is any, is first replaced by LF. Bytes are never decoded here: JSON may contain raw U+2028 and U+0085, which are line ends for
+expression splits, or of one `data: …` with CRLF. Other reads are first completed with what was left of the last one, and CR, if there is
+any, is replaced by LF; if their complete blocks are still of another form, they are split at b"\\n\\n", and blocks of that form are
+sliced, not parsed. Bytes are never decoded here: JSON may contain raw U+2028 and U+0085, which are line ends for
 `str.splitlines` but not in this protocol.
 """
 
@@ -59,12 +60,18 @@ class Splitter:
             chunk = self._plain(chunk)
         if not (self._tail or self._long) and len(chunk) <= self._limit and (usual := _usual(chunk)):
             return usual
+        tried = chunk
         if b"\r" in chunk:
             chunk = self._plain(chunk)
         if self._long:
             chunk = self._lengthened(chunk)
         elif self._tail:
             chunk = self._tail + chunk
+        complete = chunk[: chunk.rfind(b"\n\n") + 2]
+        if 1 < len(complete) <= self._limit and complete is not tried and (usual := _usual(complete)):
+            self._tail = chunk[len(complete) :]
+            self._bounded([], len(self._tail))
+            return usual
         blocks = chunk.split(b"\n\n")
         self._tail = blocks.pop()
         if len(chunk) > self._threshold:

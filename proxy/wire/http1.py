@@ -341,14 +341,20 @@ def _size(data: bytes, at: int, end: int) -> int:
     return size
 
 
-def _joined(data: bytes) -> bytes | None:
-    """The payload of `data` if it is a run of complete chunks of known sizes without CRLF in their payload, else None."""
+def _joined(data: bytes) -> tuple[bytes, int]:
+    """The payload of the complete chunks that `data` starts with, and their length, if none has CRLF in its payload; else nothing."""
     parts = data.split(b"\r\n")
-    if parts.pop():
-        return None
-    payload = parts[1::2]
-    # an unknown size line yields None, which equals no length; so does the last chunk's
-    return b"".join(payload) if [*map(_sizes.get, parts[::2])] == [*map(len, payload)] else None
+    lines = len(parts) - 1
+    if lines % 2:
+        lines -= 1  # of a chunk that has come in part, its size line is complete
+    if lines and parts[lines - 2] == b"0":
+        lines -= 2  # the end
+    payload = parts[1:lines:2]
+    # an unknown size line yields None, which equals no length
+    if [*map(_sizes.get, parts[:lines:2])] != [*map(len, payload)]:
+        return b"", 0
+    rest = parts[lines:]
+    return b"".join(payload), len(data) - sum(map(len, rest)) - 2 * (len(rest) - 1)
 
 
 class Chunked(BodyReader):
@@ -373,31 +379,35 @@ class Chunked(BodyReader):
             self._held = b""
         payload: list[bytes] = []
         at = 0
-        if self._step is Chunked._read_size and not self.ended:
-            # the next most usual read: several of them
-            known = _sizes.get
-            last = len(data) - len(_END) if data.endswith(_END) else len(data)
-            joined = _joined(data[:last] if last < len(data) else data)
-            if joined is not None:
-                if last == len(data):
-                    self._ready = True
-                    return joined
-                payload.append(joined)
-                at = last
-            while size := known(data[at : (end := data.find(b"\r", at, at + 8))]) or _size(data, at, end):
-                start = end + 2
-                stop = start + size
-                if data[stop : stop + 2] != b"\r\n" or data[start - 1] != 10:
-                    break
-                payload.append(data[start:stop])
-                at = stop + 2
+        joined = False
         while at < len(data) and not self.ended:
+            if self._step is Chunked._read_size:
+                if not joined:
+                    joined = True  # once: it looks at all that is left
+                    run, length = _joined(data[at:])
+                    payload.append(run)
+                    at += length
+                at = self._known(data, at, payload)
+                if at == len(data):
+                    break
             at = self._step(self, data, at, payload)
         self._ready = self._step is Chunked._read_size and not (self._held or self.ended)
         self.reusable = at == len(data)
         if not self.reusable:
             self.rest = data[at:]
         return payload[0] if len(payload) == 1 else b"".join(payload)
+
+    def _known(self, data: bytes, at: int, payload: list[bytes]) -> int:
+        """Read the complete chunks at `at` whose size lines are just digits. Returns the offset behind them."""
+        known = _sizes.get
+        while (end := data.find(b"\r", at, at + 8)) > 0 and (size := known(data[at:end]) or _size(data, at, end)):
+            start = end + 2
+            stop = start + size
+            if data[stop : stop + 2] != b"\r\n" or data[start - 1] != 10:
+                break
+            payload.append(data[start:stop])
+            at = stop + 2
+        return at
 
     # Each step reads one element at `at`, appends payload, sets the next step and returns the offset of the next element.
 

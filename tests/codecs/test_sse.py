@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from dragoman.codecs import errors, sse
 from dragoman.codecs.sse import Frame, Splitter
 
+from ..counting import counted
+
 BOM = b"\xef\xbb\xbf"
 
 # the stream, its frames, whether it ends at an event boundary, whether something is left over
@@ -180,6 +182,18 @@ def test_an_event_is_dispatched_by_the_first_byte_of_its_blank_line() -> None:
     assert splitter.boundary
     assert splitter.feed(b"\ndata: y\r\n") == []
     assert splitter.feed(b"\n") == [(b"", b"y")]
+
+
+@pytest.mark.parametrize("event", [b"data: {}\n\n", b"event: e\ndata: {}\n\n", b"data: {}\r\n\r\n"])
+def test_many_events_of_a_read_take_no_call_each(event: bytes) -> None:
+    """Wherever in an event the read begins and ends."""
+    frame = (b"e" if b"event" in event else b"", b"{}")
+    for cut in range(len(event)):
+        splitter = Splitter()
+        before = splitter.feed(event + event[:cut])
+        frames, calls = counted(lambda: splitter.feed(event[cut:] + event * 999 + event[:cut]))  # noqa: B023
+        assert before + frames + splitter.feed(event[cut:]) == [frame] * 1002
+        assert calls < 50
 
 
 def test_pending_bytes_are_counted() -> None:

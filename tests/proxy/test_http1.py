@@ -10,6 +10,8 @@ from tornado.httputil import HTTPHeaders
 from dragoman.codecs import errors
 from dragoman.proxy.wire import codings, http1
 
+from ..counting import counted
+
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -213,6 +215,19 @@ def test_all_chunks_of_a_read_are_one_piece():
     assert reading.payload == [b"onetwoth", b"ree"]
 
 
+@pytest.mark.parametrize("cut", range(9))
+def test_many_chunks_of_a_read_take_no_call_each(cut):
+    """Wherever in a chunk the read begins and ends."""
+    chunk = b"5\r\nhello\r\n"
+    wire = chunk * 1000
+    body = http1.Chunked()
+    before = body.feed(chunk + wire[:cut])
+    payload, calls = counted(lambda: body.feed(wire[cut:] + wire[:cut]))
+    assert before + payload + body.feed(wire[cut:] + b"0\r\n\r\n") == b"hello" * 2001
+    assert body.ended
+    assert calls < 50
+
+
 @pytest.mark.parametrize("line", [b"5\r", b"5\r5", b"5x", b"5", b"\r", b"0x5\r\n", b"+5\r\n", b"5 ;a\r\n", b"00005\r\n", b"000000005\r\n"])
 def test_a_chunks_line_is_read_alike_when_its_length_is_known(line):
     wire = b"5\r\nhello\r\n" * 2 + line + b"world\r\n0\r\n\r\n"
@@ -225,7 +240,26 @@ def test_a_chunks_line_is_read_alike_when_its_length_is_known(line):
     assert seen[0][0].startswith(b"hellohello")
 
 
-@given(st.lists(st.binary(max_size=40)), st.data())
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"1\r\nx\r\n", b"3\r\nx", b"\na\r\n1f"],  # the line that has come in part starts like a known one
+        [b"2a\r\n" + b"a" * 42 + b"\r\n2\r\n\r", b"\n\r\n2a"],
+        [b"a\r\n" + b"a" * 10 + b"\r\n2\r\n\r", b"\n\r\na"],
+    ],
+)
+def test_a_read_that_ends_in_a_size_line(pieces):
+    body, bytewise = http1.Chunked(), http1.Chunked()
+    payload = b"".join(map(body.feed, pieces))
+    assert payload == b"".join(bytewise.feed(bytes([byte])) for byte in b"".join(pieces))
+    assert not body.ended
+
+
+# bytes, and what looks like the lines around chunks
+PAYLOAD = st.binary(max_size=40) | st.lists(st.sampled_from([b"\r", b"\n", b"1", b"a", b"1f", b"1\r\nx\r\n"]), max_size=12).map(b"".join)
+
+
+@given(st.lists(PAYLOAD), st.data())
 def test_chunked_round_trip(chunks, data):
     extension = st.sampled_from([b"", b";a", b" ; b=c", b';d="e"'])
     wire = b"".join(b"%x%b\r\n%b\r\n" % (len(c), data.draw(extension), c) for c in chunks if c) + b"0\r\n\r\n"
