@@ -197,10 +197,7 @@ class Exchange:
             errors.forget(error)
             self.client.abort()
         finally:
-            try:
-                await self.step()
-            finally:
-                await self._end()
+            await self._end()
 
     async def step(self) -> None:
         """Let the other requests come as far as this one.

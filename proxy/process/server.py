@@ -16,7 +16,7 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 
 from ..wire import inbound
-from ..wire.socket import Stream
+from ..wire.socket import Outbox, Stream
 from ..wire.tls import Tls
 
 log = logging.getLogger("dragoman")
@@ -44,6 +44,7 @@ class Server(HTTPServer):
         self.buffer = memoryview(bytearray(inbound.READ_SIZE))  # shared by all connections for reads
         self.little = self.buffer[: inbound.LITTLE]
         self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox()
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
         self.freed: list[Callable[[], None]] = []  # called when a crowded server may have room again
 
@@ -53,7 +54,7 @@ class Server(HTTPServer):
 
     def serve(self, sock: socket.socket, address: Any, tls: Tls | None = None) -> None:
         """Serve a caller's connection. tls: before its handshake."""
-        stream = Stream(sock, tls)
+        stream = Stream(sock, self._outbox, tls)
         stream.close_after(self.stall)
         connection = inbound.Inbound(stream, self, address, next(self._numbers))
         self._connections.add(connection)  # type: ignore[arg-type]

@@ -483,7 +483,7 @@ class Session:
     def _say(self, frame: bytes) -> None:
         """Send what is no part of a response. While the caller takes nothing it is not read: else this would pile up."""
         self._bytes_out += len(frame)
-        pending = self.stream.offer(frame)
+        pending = self.stream.offer(frame) or self.stream.flush()
         if pending is not None:
             self.stream.pause()
             pending.add_done_callback(self._read_on)

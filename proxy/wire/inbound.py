@@ -154,6 +154,7 @@ class Inbound(httputil.HTTPConnection):
 
     def abort(self) -> None:
         """Close; with a reset if a response has begun. A body that ends with the connection would otherwise look complete."""
+        self.stream.flush()
         begun = self.written is not None and not self._write_finished
         if (begun or self.stream.writing()) and not self.stream.closed():
             self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -360,6 +361,7 @@ class Inbound(httputil.HTTPConnection):
         self._reader.take()
         if self.stream.closed():
             return
+        self.stream.flush()
         if not self.stream.secure:
             try:
                 self.stream.socket.shutdown(socket.SHUT_WR)
@@ -453,7 +455,7 @@ class Inbound(httputil.HTTPConnection):
         return self._write(self._framed(chunk))
 
     def _write(self, data: bytes) -> asyncio.Future[None]:
-        self.written = written = self.stream.write(data)
+        self.written = written = self.stream.write_soon(data)
         return written
 
     def finish(self) -> None:

@@ -32,6 +32,7 @@ from ...conf.model import Proxy
 from . import http1
 from .connect import connect, secure, tunnel
 from .resolver import LookUp, Resolver, system_look_up
+from .socket import Outbox
 from .tls import NOT_READY, Tls, ways
 
 READ_SIZE = 64 * 1024  # bytes of one read: at least tls.FITS
@@ -250,6 +251,7 @@ class Pool:
         self._resolver = Resolver(look_up)
         self._turns: weakref.WeakValueDictionary[Origin, asyncio.Semaphore] = weakref.WeakValueDictionary()
         self.loop = asyncio.get_running_loop()
+        self.outbox = Outbox()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._renewed_at = 0.0

@@ -274,9 +274,17 @@ class _Call:
         self._unsent = [memoryview(head + body[:FIRST_WRITE])]
         if len(body) > FIRST_WRITE:
             self._unsent.append(memoryview(body)[FIRST_WRITE:])
-        self._send()
-        if self._unsent:
-            connection.when_writable(self._send)
+        if self._producing is None:
+            self._pool.outbox.add(self)
+        else:
+            self.flush()  # parts may follow in this turn
+
+    def flush(self) -> None:
+        """Send the request, unless the call has ended or gone over to another connection meanwhile."""
+        if self._connection is not None and self._unsent:
+            self._send()
+            if self._unsent and self._connection is not None:
+                self._connection.when_writable(self._send)
 
     def _send(self) -> None:
         assert self._connection is not None
