@@ -188,6 +188,8 @@ def bind(listener: Listener, shared: bool = False) -> list[socket.socket]:
     """
     try:
         return bind_sockets(listener.port, listener.address, backlog=BACKLOG, reuse_port=shared)
+    except UnicodeError:  # of the codec `idna`
+        raise Unusable(f"{called(listener)}: cannot listen: the address is not the name of a host") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Taken(f"{called(listener)}: the port is in use by another process") from None

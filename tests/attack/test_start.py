@@ -156,8 +156,12 @@ def an_address_elsewhere(folder: Path) -> tuple[str, str]:
     return CONFIG.replace("127.0.0.1", "192.0.2.1"), "192.0.2.1:"
 
 
+def no_name_of_a_host(folder: Path) -> tuple[str, str]:
+    return CONFIG.replace("127.0.0.1", "a..b"), "cannot listen: the address is not the name of a host"
+
+
 FAULTS = [no_certificate, no_key, another_key, no_certificate_at_all, no_folder, a_folder, no_address_of_redis, no_address_of_postgres]
-FAULTS += [an_address_elsewhere, text_as_a_store, a_store_of_a_later_version]
+FAULTS += [an_address_elsewhere, no_name_of_a_host, text_as_a_store, a_store_of_a_later_version]
 FAULTS += [a_folder_for_control, no_folder_for_control, text_as_a_control_store, a_control_store_of_a_later_version, no_address_for_control]
 
 
