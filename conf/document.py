@@ -86,6 +86,10 @@ class Document:
         line, column = self._position(path, at_key)
         self.problems.append(Problem(self.file, line, column, show(path), message))
 
+    def problem(self, path: Path, message: str) -> Problem:
+        """A problem at a path which the message names in its own words."""
+        return Problem(self.file, *self._position(self._as_written(path), False), "", message)
+
     def fail(self) -> NoReturn:
         """Raise ConfigError with the problems that were noted."""
         raise ConfigError(self.problems)
