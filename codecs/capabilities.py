@@ -37,6 +37,7 @@ class Capabilities:
 
     c_max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     c_developer_role: bool = False
+    c_system_role: bool = True  # else instructions go up as messages of the user
     c_single_system: bool = False  # the chat template rejects a second system message
     c_custom_tools: bool = False
     c_allowed_tools: bool = False

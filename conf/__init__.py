@@ -5,7 +5,7 @@ config = conf.zero(os.environ)         # without a file
 """
 
 from .document import ConfigError, Problem
-from .loader import load, loads, zero
+from .loader import load, loads, placed, zero
 from .model import Config
 
-__all__ = ["Config", "ConfigError", "Problem", "load", "loads", "zero"]
+__all__ = ["Config", "ConfigError", "Problem", "load", "loads", "placed", "zero"]

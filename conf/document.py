@@ -6,6 +6,7 @@ that is not text, a value that contains itself. Dates remain text (`m.version: 2
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -17,6 +18,9 @@ Position = tuple[int, int]
 _WORDS = ("on",)  # keys of ours that YAML 1.1 takes for a boolean
 
 MAX_VALUES = 100_000  # bounds the expansion of nested aliases
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # by the escapes \0 and \ud800: neither a path, a header nor UTF-8 can have it
+_NOT_TEXT = "must not contain NUL, or half of a pair of surrogates"
 
 
 class _Loader(yaml.SafeLoader):
@@ -82,6 +86,10 @@ class Document:
         line, column = self._position(path, at_key)
         self.problems.append(Problem(self.file, line, column, show(path), message))
 
+    def problem(self, path: Path, message: str) -> Problem:
+        """A problem at a path which the message names in its own words."""
+        return Problem(self.file, *self._position(self._as_written(path), False), "", message)
+
     def fail(self) -> NoReturn:
         """Raise ConfigError with the problems that were noted."""
         raise ConfigError(self.problems)
@@ -142,10 +150,14 @@ class Document:
         if isinstance(node, yaml.SequenceNode):
             return [self._read(loader, item, (*path, index), above) for index, item in enumerate(node.value)]
         try:
-            return loader.construct_object(node)
-        except ValueError:
+            value = loader.construct_object(node)
+        except (ValueError, LookupError, AttributeError):  # PyYAML's, for a tag that does not fit: `!!int ''`, `!!bool x`
             self.note(path, "not a valid YAML value")
             return None
+        if isinstance(value, str) and _NO_TEXT.search(value):
+            self.note(path, _NOT_TEXT)
+            return None
+        return value
 
     def _read_mapping(self, loader: _Loader, node: yaml.MappingNode, path: Path, above: tuple[yaml.Node, ...]) -> dict[str, Any]:
         self._report_doubles(node, path)
@@ -157,6 +169,10 @@ class Document:
                 shown = key if isinstance(key, str) else "a key"
                 self._values.setdefault((*path, shown), _start(key_node))
                 self.note((*path, shown), "a key must be text: put quotes around it")
+                continue
+            if _NO_TEXT.search(key):
+                self._values.setdefault((*path, "a key"), _start(key_node))
+                self.note((*path, "a key"), _NOT_TEXT)
                 continue
             below = (*path, key)
             self._keys[below] = _start(key_node)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -62,13 +62,24 @@ def load(path: str | pathlib.Path, environ: Mapping[str, str] | None = None) -> 
 
     Raises ConfigError with every problem, also when the file cannot be read.
     """
+    return loads(_text(path), str(path), environ)
+
+
+def placed(path: str | pathlib.Path, faults: Iterable[tuple[Path, str]]) -> ConfigError:
+    """What was found wrong with a configuration once it was read, at its places in the file."""
+    document = Document(_text(path), str(path))
+    _rename(document)
+    return ConfigError([document.problem(where, message) for where, message in faults])
+
+
+def _text(path: str | pathlib.Path) -> str:
+    """Raises ConfigError."""
     try:
-        text = pathlib.Path(path).read_bytes().decode("utf-8-sig")
+        return pathlib.Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigError([Problem(str(path), 1, 1, "", f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError:
         raise ConfigError([Problem(str(path), 1, 1, "", "is not UTF-8 text")]) from None
-    return loads(text, str(path), environ)
 
 
 def loads(text: str, file: str = "<text>", environ: Mapping[str, str] | None = None) -> Config:
@@ -308,8 +319,8 @@ def _instead(entry: Provider) -> Iterator[str]:
 
 def _listeners(rows: list[Loaded]) -> tuple[Listener, ...]:
     listeners = []
-    for row in rows:
-        values = dict(row)
+    for index, row in enumerate(rows):
+        values = dict(row) | {"index": index}
         kind = values.setdefault("type", "model")
         if kind in schema.FOREIGN_LISTENERS:
             continue

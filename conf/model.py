@@ -37,6 +37,7 @@ class Listener:
     tls: Tls | None = None
     hosts: tuple[str, ...] = ()  # lower-case host names that requests may use, besides this machine's
     allow_from: Networks = ()  # of whom it serves; empty: as the top level says
+    index: int | None = field(default=None, compare=False)  # in the file; None: it is not there
 
 
 @dataclass(frozen=True, slots=True)

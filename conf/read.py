@@ -37,6 +37,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d|w)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmg]?)i?b", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_SURROGATE = re.compile("[\ud800-\udfff]")  # in the place of bytes that are not UTF-8
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
@@ -86,6 +87,8 @@ def expand(value: Any) -> str | Unset:
             return _content(file)
         variable = braced or bare
         replacement = environ.get().get(variable) or otherwise
+        if replacement and _SURROGATE.search(replacement):
+            raise ValueError(f"the environment variable {variable} is not UTF-8 text")
         if not replacement:
             missing.append(variable)
         return replacement or ""
@@ -116,6 +119,8 @@ def _content(file: str) -> str:
         raise ValueError(f"{file} is not UTF-8 text") from None
     if len(data) > _LARGEST_FILE:
         raise ValueError(f"{file} is too large")
+    if "\0" in content:
+        raise ValueError(f"{file} contains the character NUL")
     content = content.removesuffix("\n").removesuffix("\r")
     if not content:
         raise ValueError(f"{file} is empty")

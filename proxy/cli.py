@@ -238,9 +238,8 @@ def _check(arguments: argparse.Namespace) -> int:
     wrong, busy = start.faults(config)
     for warning in (*config.warnings, *busy):
         print(f"warning: {warning}", file=sys.stderr)
-    for fault in wrong:
-        print(f"{arguments.config}: {fault}", file=sys.stderr)
     if wrong:
+        print(conf.placed(arguments.config, wrong), file=sys.stderr)
         return 2
     for line in check_lines(config):
         print(line)

@@ -190,6 +190,12 @@ def alternate_roles(draft: ChatDraft) -> None:
         draft.moved()
 
 
+def instruct_as_user(draft: ChatDraft) -> None:
+    """Instructions as messages of the user, for models that know neither of the roles `system` and `developer`."""
+    if draft.each_message(lambda one: one | {"role": "user"} if one.get("role") in _INSTRUCTS else one):
+        draft.moved()
+
+
 def speak_as_user(draft: ChatDraft) -> None:
     """Make the last instructions the user's message if nobody else has spoken; before a first answer a user's message is inserted."""
     messages = draft.messages

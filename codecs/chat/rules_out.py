@@ -23,6 +23,7 @@ from .message_rules import (
     flatten_content,
     flatten_systems,
     give_reasoning_back,
+    instruct_as_user,
     join_systems,
     leave_out_empty_messages,
     leave_out_old_images,
@@ -279,7 +280,7 @@ def name_any_object(draft: ChatDraft) -> None:
 
 
 def name_json(draft: ChatDraft) -> None:
-    """Say that JSON is wanted where no message does; an encoder has written it."""
+    """Say that JSON is wanted where no message does, as callers of OpenAI's APIs may have forgotten; `openai.name_json` does for others."""
     if draft.body.get("response_format") == {"type": "json_object"}:
         messages = openai.saying_json(draft.body.get("messages"), "text")
         if messages is not None:
@@ -328,7 +329,7 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: can.c_max_output > 0, limit_output),
     Rule(lambda can: can.c_max_temperature > 0, limit_temperature),
     Rule(lambda can: bool(can.c_output_subset), restrict_output),
-    Rule(lambda can: can.openai_host, name_json, of="carried"),
+    Rule(lambda can: can.openai_host, name_json),
     Rule(lambda can: not can.c_json_object, name_any_object),
     Rule(lambda can: can.openai_host and not can.c_web_search, leave_out_search, of="carried", rests_on="c_web_search"),
     Rule(lambda can: not can.c_json_schema, leave_out_schema, of="carried"),
@@ -336,6 +337,7 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: not can.c_json_streams, leave_out_output_in_streams),
     Rule(lambda can: not can.c_developer_role, rename_developers, of="carried", rests_on="c_developer_role", walks=True),
     Rule(lambda can: can.c_single_system, join_systems, of="carried", walks=True),
+    Rule(lambda can: not can.c_system_role, instruct_as_user, walks=True),
     Rule(lambda can: can.c_user_required, speak_as_user),
     Rule(lambda can: can.c_prefill != "any", mark_prefill),
     Rule(lambda can: not (can.c_images and can.c_image_urls) or no_files(can), refuse_media, of="carried", walks=True),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from time import time
 
+from ...conf.document import Path, show
 from ...conf.model import Aws, Config, Egress, Provider, TokenCommand, Way
 from . import aws
 from .command import Command
@@ -22,15 +23,16 @@ def giver(way: Way, egress: Egress) -> Giver:
     return aws.Written(way) if isinstance(way, Aws) and way.whole else Library(way, egress)
 
 
-def lacking(config: Config) -> Iterator[str]:
-    """A message for each entry whose way needs a package that is not installed."""
+def lacking(config: Config) -> Iterator[tuple[Path, str]]:
+    """Place and message of each entry whose way needs a package that is not installed."""
     for index, entry in enumerate(config.model_providers):
         way = entry.way
         if way is None or isinstance(way, TokenCommand) or (isinstance(way, Aws) and way.whole):
             continue
         row = ROWS[type(way)]
         if not all(map(_installed, row.packages)):
-            yield f"model_providers[{index}]: {way.text} needs: pip install 'dragoman[{row.extra}]'"
+            path: Path = ("model_providers", index)
+            yield path, f"{show(path)}: {way.text} needs: pip install 'dragoman[{row.extra}]'"
 
 
 def _installed(package: str) -> bool:

@@ -36,10 +36,12 @@ class Conversations:
         self._ttl = ttl
 
     async def create(self, owner: str, items: Sequence[Any], metadata: dict[str, str]) -> Conversation:
+        """Raises ClientFault (context_too_long) for items with which it could not be continued."""
         made = Conversation(f"conv_{secrets.token_hex(16)}", int(time()), metadata)
+        _, written = _own(made.id, items)
         await self._write(owner, made)
-        if items:
-            await self.add(owner, made.id, items)
+        if written:
+            await self._append(owner, made.id, written)
         return made
 
     async def find(self, owner: str, id: Any) -> Conversation:
@@ -74,20 +76,31 @@ class Conversations:
         return items
 
     async def add(self, owner: str, id: str, items: Sequence[Any]) -> list[Item]:
-        """Add a caller's items, with ids minted where they have none. Raises NotFound when the conversation was deleted."""
-        own = named(items, id.removeprefix("conv_") + secrets.token_hex(4))
-        if await self.append(owner, id, own) is None:
-            raise not_found(id)
+        """Add a caller's items, with ids minted where they have none.
+
+        Raises NotFound when the conversation was deleted, ClientFault (context_too_long) when it could not be continued with them.
+        """
+        own, written = _own(id, items, await self._weight(owner, id))
+        await self._append(owner, id, written)
         return own
 
     async def extend(self, owner: str, id: str, items: Sequence[Item]) -> None:
         """Add a response's items, which have ids. Raises NotFound when the conversation was deleted."""
-        if await self.append(owner, id, items) is None:
+        await self._append(owner, id, list(map(jsontext.dumps, items)))
+
+    async def _append(self, owner: str, id: str, written: list[bytes]) -> None:
+        """Add items as JSON. Raises NotFound when the conversation was deleted."""
+        if await self._store.append(entry_name(owner, id), written, time() + self._ttl) is None:
             raise not_found(id)
 
-    async def append(self, owner: str, id: str, items: Sequence[Item]) -> int | None:
-        """Add items that have ids. Returns the store's number, or None when the conversation was deleted."""
-        return await self._store.append(entry_name(owner, id), [jsontext.dumps(item) for item in items], time() + self._ttl)
+    async def _weight(self, owner: str, id: str) -> int:
+        """Bytes of all items."""
+        name, weight, after = entry_name(owner, id), 0, -1
+        with Patience():
+            while page := await self._store.read(name, after, _PAGE):
+                weight += sum(len(raw) for _, raw in page)
+                after = page[-1][0]
+        return weight
 
     async def remove(self, owner: str, id: str, number: int) -> bool:
         return await self._store.remove(entry_name(owner, id), number)
@@ -103,6 +116,16 @@ class Conversations:
 
     async def unlock(self, owner: str, id: str, holder: str) -> None:
         await self._store.release(entry_name(owner, id), holder)
+
+
+def _own(id: str, items: Sequence[Any], weight: int = 0) -> tuple[list[Item], list[bytes]]:
+    """A caller's items as they are stored, and as JSON. weight: of what the conversation has. Raises ClientFault above WEIGHT_LIMIT."""
+    own = named(items, id.removeprefix("conv_") + secrets.token_hex(4))
+    written = list(map(jsontext.dumps, own))
+    if weight + sum(map(len, written)) > WEIGHT_LIMIT:
+        message = f"A conversation can have {WEIGHT_LIMIT >> 20} MB of items: with these it would be too long to be continued."
+        raise errors.ClientFault(message, kind="context_too_long", param="items")
+    return own, written
 
 
 def conversation_id(value: Any) -> str:

@@ -4,7 +4,8 @@ The log of a stream is an entry of the store: each event under its number, a mar
 an end whose lease is free belongs to a gateway that has died. Who reads it holds another, so that the writer knows that somebody waits.
 The owner is part of the entry's name: nobody else can read it.
 
-Bounded: the newest RING bytes of a stream, for STORED seconds after its end; MOST streams and MOST_BYTES of one worker at a time.
+Bounded: the newest RING bytes of a stream, for STORED seconds after its end; MOST streams and MOST_BYTES of one worker at a time. No stream
+begins a log above them, and one that goes above MOST_BYTES while it is written is deleted: its caller gets the rest without ids.
 """
 
 from __future__ import annotations
@@ -130,6 +131,9 @@ class Log:
                     size = self._sizes.popleft()
                     self._weight -= size
                     self._streams.bytes -= size
+                if self._streams.bytes_left() < 0:
+                    await self._give_way()
+                    return
                 self._written += len(batch)
                 first = self._written - len(self._sizes)
                 with Patience():
@@ -144,11 +148,23 @@ class Log:
         finally:
             self._task = None
 
+    async def _give_way(self) -> None:
+        """Delete the log. Raises GatewayError."""
+        log.warning("a stream cannot be resumed any more: those of this worker have more than %d MB of events", MOST_BYTES >> 20)
+        self._lose()
+        with Patience():
+            await self._streams.store.delete(self._name)
+        self._streams.bytes -= self._weight
+        self._weight = 0
+
     def _lose(self) -> None:
         self.lost = True
         self._streams.bytes -= sum(map(len, self._queue))  # they are in no store
         self._queue.clear()
         self._waiting = 0
+        self.changed.set()
+        if self._beat is not None:
+            self._beat.cancel()  # whoever reads it elsewhere learns that nothing follows
 
 
 class Streams:
@@ -162,8 +178,7 @@ class Streams:
 
     async def begin(self, owner: str, id: str | None) -> tuple[str, Log] | None:
         """The token and the log of a new stream; None when there are too many, or the store does not answer. id: of its response."""
-        self._forget()
-        if len(self._logs) + len(self._ended) >= MOST or self.bytes >= MOST_BYTES:
+        if self.bytes_left() <= 0 or len(self._logs) + len(self._ended) >= MOST:
             return None
         token = secrets.token_hex(16)
         name = log_name(owner, token)
@@ -179,6 +194,11 @@ class Streams:
     def over(self, name: str, size: int) -> None:
         if self._logs.pop(name, None) is not None:
             self._ended.append((monotonic() + STORED, size))
+
+    def bytes_left(self) -> int:
+        """What can still be written; negative above the bound."""
+        self._forget()
+        return MOST_BYTES - self.bytes
 
     def _forget(self) -> None:
         now = monotonic()
@@ -238,6 +258,8 @@ class Streams:
                 silent = looked = 0.0
                 greeted = True
                 continue
+            if own is not None and own.lost:
+                raise Cut
             if not greeted:
                 yield []  # the caller's head goes out with it
             greeted = True

@@ -87,12 +87,14 @@ class _Crew:
             return 2
 
     def renew(self) -> None:
-        """Reload the plan. Errors are ignored here, as the running processes log them."""
+        """Reload the plan. Mistakes in the configuration are ignored here, as the running processes log them."""
         try:
             if self._read is not None:
                 self._plan, _ = start.renewed(self._plan, self._read())
         except (ConfigError, OSError):
             pass
+        except Exception:
+            log.exception("workers that start from now on have the configuration from before")
 
 
 # ---- messages at the start ----

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 import os
+import pathlib
 import socket
 import ssl
 import threading
@@ -17,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import takewhile
-from pathlib import Path
 
 from tornado.netutil import bind_sockets
 
 from ...conf import ConfigError
+from ...conf.document import Path
 from ...conf.model import Config, Control, Listener, StateStorage
 from .. import control
 from ..credentials import sources
@@ -33,6 +34,9 @@ log = logging.getLogger("dragoman")
 
 BACKLOG = 4096  # connections that wait for `accept`
 THREAD_SECONDS = 1.0  # for a thread to end
+
+Fault = tuple[Path, str]
+"""Where in the file it is, and what is wrong there, by name."""
 
 Sockets = dict[int, list[socket.socket]]
 """Listening sockets by the index of their listener."""
@@ -132,7 +136,7 @@ def called(listener: Listener) -> str:
 
 def _have_packages(config: Config) -> None:
     """Raises ConfigError for an entry whose credential needs an extra that is not installed."""
-    if lacking := "\n".join(_lacking(config)):
+    if lacking := "\n".join(message for _, message in _lacking(config)):
         raise Unusable(lacking)
 
 
@@ -166,7 +170,7 @@ def tls_context(listener: Listener) -> ssl.SSLContext | None:
         return None
     for key, file in (("cert", listener.tls.cert), ("key", listener.tls.key)):
         try:
-            Path(file).read_bytes()
+            pathlib.Path(file).read_bytes()
         except OSError as error:
             raise Unusable(f"{called(listener)}: tls.{key}: {file}: {error.strerror}") from None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -188,6 +192,8 @@ def bind(listener: Listener, shared: bool = False) -> list[socket.socket]:
     """
     try:
         return bind_sockets(listener.port, listener.address, backlog=BACKLOG, reuse_port=shared)
+    except UnicodeError:  # of the codec `idna`
+        raise Unusable(f"{called(listener)}: cannot listen: the address is not the name of a host") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Taken(f"{called(listener)}: the port is in use by another process") from None
@@ -228,12 +234,12 @@ def _store_fault(storage: StateStorage) -> str | None:
         return None
     from ..memory.stores import sqlite
 
-    file = Path(storage.path or "")
+    file = pathlib.Path(storage.path or "")
     why = _file_fault(file) or (sqlite.fault(file) if file.exists() else None)
     return why and f"state_storage: {file}: {why}"
 
 
-def _file_fault(file: Path) -> str | None:
+def _file_fault(file: pathlib.Path) -> str | None:
     """Why a file can be neither made nor written, or None."""
     if file.is_dir():
         return "is a folder"
@@ -249,14 +255,14 @@ def _control_fault(settings: Control) -> str | None:
         return fault
     from ..control.store import fault as store_fault
 
-    folder = Path(settings.folder)
+    folder = pathlib.Path(settings.folder)
     made = list(takewhile(lambda one: not one.exists(), (folder, *folder.parents)))
     above = folder.parents[len(made) - 1] if made else folder
     if not above.is_dir():
         return f"control: folder: {folder}: {above} is not a folder"
     if made and not os.access(above, os.W_OK):
         return f"control: folder: {folder}: {above} cannot be written"
-    file = None if settings.path is None else Path(settings.path).absolute()
+    file = None if settings.path is None else pathlib.Path(settings.path).absolute()
     if file is not None and file.parent not in made and (why := _file_fault(file)):
         return f"control: {settings.path}: {why}"
     return store_fault(settings)
@@ -265,22 +271,24 @@ def _control_fault(settings: Control) -> str | None:
 # ---- check ----
 
 
-def _lacking(config: Config) -> Iterator[str]:
-    """A message for each part of the configuration that needs a package that is not installed."""
+def _lacking(config: Config) -> Iterator[Fault]:
+    """Each part of the configuration that needs a package that is not installed."""
     yield from sources.lacking(config)
     if config.jwt is not None and not all(map(find_spec, ("jwt", "cryptography"))):
-        yield "jwt needs: pip install 'dragoman[jwt]'"
+        yield ("jwt",), "jwt needs: pip install 'dragoman[jwt]'"
     if config.compaction.seal_key and not all(map(find_spec, envelopes.PACKAGES)):
-        yield "compaction.seal_key needs: pip install 'dragoman[seal]'"
+        yield ("compaction", "seal_key"), "compaction.seal_key needs: pip install 'dragoman[seal]'"
 
 
-def faults(config: Config) -> tuple[list[str], list[str]]:
+def faults(config: Config) -> tuple[list[Fault], list[str]]:
     """The errors that would end `serve` at its start, and the ports in use (perhaps by the running gateway itself)."""
     wrong = list(_lacking(config))
-    wrong += [fault for fault in (_store_fault(config.state_storage), *map(_tls_fault, config.listeners)) if fault]
+    if fault := _store_fault(config.state_storage):
+        wrong.append((("state_storage",), fault))
+    wrong += [((*_in_file(one), "tls"), fault) for one in config.listeners if (fault := _tls_fault(one))]
     wrong += egress.faults(config)
     if config.control is not None and (fault := _control_fault(config.control)):
-        wrong.append(fault)
+        wrong.append((("control",), fault))
     busy: list[str] = []
     for listener in config.listeners:
         try:
@@ -289,8 +297,12 @@ def faults(config: Config) -> tuple[list[str], list[str]]:
         except Taken as error:
             busy.append(str(error))
         except ConfigError as error:
-            wrong.append(str(error))
+            wrong.append(((*_in_file(listener), "address"), str(error)))
     return wrong, busy
+
+
+def _in_file(listener: Listener) -> Path:
+    return () if listener.index is None else ("listeners", listener.index)
 
 
 def _tls_fault(listener: Listener) -> str | None:

@@ -6,43 +6,46 @@ has it. One context is shared by all entries with the same files, and so are the
 
 from __future__ import annotations
 
+import pathlib
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 
 from ...conf import ConfigError
+from ...conf.document import Path
 from ...conf.model import Certificates, Config
 
 Contexts = Mapping[Certificates, ssl.SSLContext]
 
 
 class Unreadable(ConfigError):
-    """A file of certificates cannot be used. `str` names the entry, the key and the file."""
+    """A file of certificates cannot be used. `str` names the entry, the key and the file. path: of the entry."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, path: Path) -> None:
         super().__init__([])
         self.args = (message,)
+        self.path = path
 
 
 def contexts(config: Config) -> Contexts:
     """The contexts of those entries, and of hooks and identity providers, that have certificates of their own. Raises ConfigError."""
     by_certificates: dict[Certificates, ssl.SSLContext] = {}
-    named = [*((entry.name, entry.certificates) for entry in config.model_providers), ("egress", config.egress.certificates)]
-    for name, certificates in named:
+    entries = enumerate(config.model_providers)
+    named: list[tuple[Path, str, Certificates]] = [(("model_providers", index), one.name, one.certificates) for index, one in entries]
+    for path, name, certificates in [*named, (("egress",), "egress", config.egress.certificates)]:
         if certificates != Certificates() and certificates not in by_certificates:
             try:
                 by_certificates[certificates] = context(certificates)
             except ValueError as error:
-                raise Unreadable(f"{name}: {error}") from None
+                raise Unreadable(f"{name}: {error}", path) from None
     return by_certificates
 
 
-def faults(config: Config) -> list[str]:
-    """What `contexts` would raise."""
+def faults(config: Config) -> list[tuple[Path, str]]:
+    """What `contexts` would raise, and its place."""
     try:
         contexts(config)
-    except ConfigError as error:
-        return [str(error)]
+    except Unreadable as error:
+        return [(error.path, str(error))]
     return []
 
 
@@ -80,7 +83,7 @@ def _trusted(file: str | None) -> str:
 
 def _readable(key: str, file: str) -> None:
     try:
-        Path(file).read_bytes()
+        pathlib.Path(file).read_bytes()
     except OSError as error:
         raise ValueError(f"{key}: {file}: {error.strerror}") from None
 

@@ -156,8 +156,12 @@ def an_address_elsewhere(folder: Path) -> tuple[str, str]:
     return CONFIG.replace("127.0.0.1", "192.0.2.1"), "192.0.2.1:"
 
 
+def no_name_of_a_host(folder: Path) -> tuple[str, str]:
+    return CONFIG.replace("127.0.0.1", "a..b"), "cannot listen: the address is not the name of a host"
+
+
 FAULTS = [no_certificate, no_key, another_key, no_certificate_at_all, no_folder, a_folder, no_address_of_redis, no_address_of_postgres]
-FAULTS += [an_address_elsewhere, text_as_a_store, a_store_of_a_later_version]
+FAULTS += [an_address_elsewhere, no_name_of_a_host, text_as_a_store, a_store_of_a_later_version]
 FAULTS += [a_folder_for_control, no_folder_for_control, text_as_a_control_store, a_control_store_of_a_later_version, no_address_for_control]
 
 
@@ -197,7 +201,35 @@ def test_check_finds_what_serve_would(tmp_path: Path, fault: Callable[[Path], tu
         assert done.returncode == 2, done.stderr
         assert named in done.stderr
         assert "Traceback" not in done.stderr
+        if command[0] == "check":
+            assert not [line for line in done.stderr.splitlines() if not re.match(rf"warning: |{file}:[1-9]\d*:[1-9]\d*: ", line)]
         assert sorted(tmp_path.iterdir()) == before
+
+
+def test_check_says_where_in_the_file_the_fault_is(tmp_path: Path) -> None:
+    """Also with listeners that are not served, and where the file has old names."""
+    missing = tmp_path / "nothing.pem"
+    file = tmp_path / "gateway.yaml"
+    lines = [
+        "llm_providers:",
+        "  - model: demo/*",
+        f"  - {{model: openai/m, access_key: k, ca_file: {missing}}}",
+        "state_storage_v1_responses:",
+        f"  {{type: sqlite, path: {tmp_path}}}",
+        "listeners:",
+        "  - {type: prompt, port: 1}",
+        f"  - {{type: admin, port: 0, tls: {{cert: {missing}, key: {missing}}}}}",
+        "  - {type: model, address: a..b, port: 0}",
+    ]
+    file.write_text("\n".join(lines))
+    done = dragoman("check", str(file))
+    places = [line.removeprefix(f"{file}:").split(": ")[:2] for line in done.stderr.splitlines() if not line.startswith("warning")]
+    assert places == [
+        ["3:5", "openai/m"],
+        ["5:3", "state_storage"],
+        ["8:33", "admin listener 127.0.0.1:0"],
+        ["9:28", "model listener a..b:0"],
+    ]
 
 
 def test_check_makes_no_store(tmp_path: Path) -> None:

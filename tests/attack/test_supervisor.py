@@ -53,6 +53,48 @@ def test_the_end_of_a_foreign_child_ends_nothing(tmp_path: Path) -> None:
         os.close(writing)
 
 
+WITH_A_BUG = """
+import sys
+from dragoman import conf
+from dragoman.proxy.cli import main
+load = conf.load
+
+def broken(path, *rest):
+    if "bug" in open(path).read():
+        raise LookupError("none of the errors that a configuration has")
+    return load(path, *rest)
+
+conf.load = broken
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_bug_in_the_loader_ends_nothing_at_a_reload(tmp_path: Path, workers: str) -> None:
+    """The running configuration stays, also for a worker that starts later."""
+    port, file, log = free_port(), tmp_path / "gateway.yaml", tmp_path / "log"
+    file.write_text(CONFIG.replace("PORT", str(port)))
+    command = [sys.executable, "-W", "ignore", "-c", WITH_A_BUG, "serve", str(file), "--workers", workers]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stderr=out)
+    try:
+        until(lambda: _ready(port))
+        file.write_text("# bug\n" + CONFIG.replace("PORT", str(port)))
+        process.send_signal(signal.SIGHUP)
+        until(lambda: log.read_text().count("the configuration was not changed") == int(workers))
+        if workers == "2":
+            until(lambda: "have the configuration from before" in log.read_text())
+            before = _children(process.pid)
+            os.kill(before[0], signal.SIGKILL)
+            until(lambda: len(set(_children(process.pid)) - set(before)) == 1)
+        until(lambda: _ready(port))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

@@ -61,6 +61,7 @@ MIXED: list[dict[str, Any]] = [
     [
         ({"c_developer_role": True}, ["system I", "system S1", "developer D1", "user q", "developer D2", "user r"], ""),
         ({}, ["system I\n\nS1\n\nD1", "user q", "system D2", "user r"], ""),
+        ({"c_system_role": False}, ["user I\n\nS1\n\nD1", "user q", "user D2", "user r"], "input"),
         ({"c_single_system": True}, ["system I\n\nS1\n\nD1\n\nD2", "user q", "user r"], "input[*]"),
     ],
 )
@@ -68,6 +69,14 @@ def test_system_and_developer(flags: dict[str, Any], found: list[str], adapted: 
     carried = from_responses(flags, instructions="I", input=MIXED)
     assert [f"{message['role']} {message['content']}" for message in carried.messages] == found
     assert carried.adapted == adapted
+
+
+def test_json_that_no_message_speaks_of() -> None:
+    """OpenAI refuses `json_object` without the word, also where a caller of the Responses API is answered over this one."""
+    form = {"format": {"type": "json_object"}}
+    assert from_responses({"openai_host": True}, text=form).messages == [{"role": "user", "content": "q\n\nAnswer in JSON."}]
+    assert from_responses({"openai_host": True}, text=form, input="JSON!").messages == [{"role": "user", "content": "JSON!"}]
+    assert from_responses(text=form).messages == [{"role": "user", "content": "q"}]
 
 
 def test_one_system_message_where_none_came_first() -> None:

@@ -77,6 +77,20 @@ def test_numbers_too_long_for_python():
     assert [str(problem) for problem in document.problems] == ["f:1:4: a: not a valid YAML value"]
 
 
+@pytest.mark.parametrize("value", ["!!int ''", "!!int x", "!!float x", "!!bool x", "!!timestamp x"])
+def test_tags_that_do_not_fit(value):
+    document = Document(f"a: {value}\n", "f")
+    assert [str(problem) for problem in document.problems] == ["f:1:4: a: not a valid YAML value"]
+
+
+@pytest.mark.parametrize("escape", ["\\0", "\\ud800", "\\udfff"])
+def test_characters_that_no_text_has(escape):
+    document = Document(f'a: "b{escape}"\n"c{escape}": 1\n', "f")
+    message = "must not contain NUL, or half of a pair of surrogates"
+    assert [str(problem) for problem in document.problems] == [f"f:1:4: a: {message}", f"f:2:1: a key: {message}"]
+    assert document.data == {}
+
+
 def test_problems_come_out_in_the_order_of_the_file():
     document = Document("a: 1\nb: 2\n", "f")
     document.note(("b",), "second")

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from dragoman import conf
 from dragoman.codecs import registry
 from dragoman.codecs.capabilities import EFFORTS
 from dragoman.conf import flags, providers
@@ -146,6 +147,11 @@ def test_deepseek_and_openrouter_read_reasoning_in_their_own_way():
     assert deepseek["c.reasoning_required_with_tools"] is True
     openrouter = providers.capabilities("openrouter", "https://openrouter.ai/api/v1", "x/y", {})
     assert openrouter["c.reasoning_in"] == "reasoning_details"
+
+
+def test_github_models_is_retired():
+    with pytest.raises(conf.ConfigError, match=r"model_providers\[0\]\.model: unknown provider"):
+        conf.loads("model_providers: [{model: github/openai/gpt-4.1, access_key: k}]")
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,12 @@ def test_mounted_secrets(tmp_path, content, expected):
     assert reads(read.expanded, f"<${{file:{tmp_path}/key}}$A>", {"A": "alpha"}) == f"<{expected}alpha>"
 
 
+def test_variables_that_are_no_text():
+    """Bytes that are not UTF-8 come as halves of surrogates; a password of a store could not be sent."""
+    with pytest.raises(ValueError, match="the environment variable BAD is not UTF-8 text"):
+        reads(read.expanded, "postgres://u:$BAD@host", {"BAD": os.fsdecode(b"p\xff")})
+
+
 def test_mounted_secrets_are_read_each_time(tmp_path):
     file = tmp_path / "key"
     for content in ("one", "two"):
@@ -144,6 +150,7 @@ def test_mounted_secrets_are_read_each_time(tmp_path):
 def test_mounted_secrets_that_cannot_be_read(tmp_path):
     for name, content in (("empty", b""), ("newline", b"\n"), ("binary", b"\xff\xfe"), ("large", b"x" * (2 << 20))):
         (tmp_path / name).write_bytes(content)
+    (tmp_path / "nul").write_bytes(b"a\0b")
     os.mkfifo(tmp_path / "pipe")
     for name, message in (
         ("missing", "missing cannot be read: No such file or directory"),
@@ -151,6 +158,7 @@ def test_mounted_secrets_that_cannot_be_read(tmp_path):
         ("newline", "newline is empty"),
         ("binary", "binary is not UTF-8 text"),
         ("large", "large is too large"),
+        ("nul", "nul contains the character NUL"),
         ("pipe", "pipe is not a file"),
         ("", "is not a file"),
         ("a\0b", "null byte"),

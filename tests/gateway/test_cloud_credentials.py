@@ -246,8 +246,8 @@ def test_a_package_that_is_not_installed_ends_the_start(monkeypatch: pytest.Monk
     monkeypatch.setattr(sources, "_installed", lambda package: False)
     wrong, _ = start.faults(config)
     assert wrong == [
-        "model_providers[0]: azure: managed identity needs: pip install 'dragoman[azure]'",
-        "model_providers[1]: gcp: default credentials needs: pip install 'dragoman[gcp]'",
+        (("model_providers", 0), "model_providers[0]: azure: managed identity needs: pip install 'dragoman[azure]'"),
+        (("model_providers", 1), "model_providers[1]: gcp: default credentials needs: pip install 'dragoman[gcp]'"),
     ]
     with pytest.raises(conf.ConfigError, match=r"pip install 'dragoman\[azure\]'"):
         start.plan(config)

@@ -265,20 +265,26 @@ def test_reload(start: Start, provider: Provider, held: Held, workers: str) -> N
         ("model_providers: [{model: up/new, base_url: 'http://x', acces_key: k}]", "acces_key"),
         ("model_providers: [", "not changed"),
         ("\x00", "not changed"),
+        (b"a: \xff", "is not UTF-8 text"),
+        ("a: " + "[" * 5000, "nested too deeply"),
+        ("a: !!int ''", "not a valid YAML value"),
         (None, "not changed"),
     ],
-    ids=["unknown-key", "no-yaml", "no-text", "no-file"],
+    ids=["unknown-key", "no-yaml", "no-text", "no-unicode", "too-deep", "odd-tag", "no-file"],
 )
-def test_a_bad_file_changes_nothing(start: Start, provider: Provider, held: Held, text: str | None, said: str) -> None:
-    gateway = start(configured(provider))
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_bad_file_changes_nothing(
+    start: Start, provider: Provider, held: Held, text: str | bytes | None, said: str, workers: str
+) -> None:
+    gateway = start(configured(provider), "--workers", workers)
     file = file_of(gateway)
     with begun(gateway) as wire:
         if text is None:
             file.unlink()
         else:
-            file.write_text(text)
+            file.write_bytes(text if isinstance(text, bytes) else text.encode())
         gateway.process.send_signal(signal.SIGHUP)
-        until(lambda: "the configuration was not changed" in gateway.log())
+        until(lambda: gateway.log().count("the configuration was not changed") == int(workers))
         held.gate.open()
         wire.until(b"[DONE]")
     assert said in gateway.log()

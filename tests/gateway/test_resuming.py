@@ -467,6 +467,77 @@ async def test_too_many_are_not_resumable_and_served(monkeypatch: pytest.MonkeyP
             assert 0 < gateway.gateway.state.streams.bytes < 4000
 
 
+@inside_once
+async def test_a_stream_that_goes_above_the_bound_is_served_without_ids(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its log is deleted, whoever reads it is cut off, and there is room for the next one."""
+    monkeypatch.setattr(resumable, "MOST_BYTES", 3000)
+    gate = Gate()
+    with Provider(script("Hello", gate=gate, after=tuple(f" word{number}" for number in range(40)))) as provider:
+        async with Inside(configuration("responses"), provider) as gateway:
+            streams = gateway.gateway.state.streams
+            async with asking(gateway, "responses") as caller:
+                _, headers = await caller.head()
+                first = await caller.until(b"Hello")
+                event = b"%b:0" % headers["x-dragoman-resume"].encode()
+                async with again(gateway, "responses", event) as reader:
+                    await reader.head()
+                    await reader.until(b"Hello")
+                    gate.open()
+                    with pytest.raises(ValueError):  # no chunk follows, nor the last one
+                        await reader.body({"transfer-encoding": "chunked"})
+                said = first + await caller.body(headers)
+            await gateway.until(lambda: gateway.idle)
+            *_, last = events(first)
+            assert b" word39" in said
+            assert said.count(b"\nid: ") + said.startswith(b"id: ") < said.count(b"data: ")
+            assert streams.bytes == 0
+            async with again(gateway, "responses", b"%b:%d" % (last[0], last[1])) as reader:
+                status, headers = await reader.head()
+                assert (status, b"no longer stored" in await reader.body(headers)) == (404, True)
+            async with asking(gateway, "responses") as caller:
+                _, headers = await caller.head()
+                assert "x-dragoman-resume" in headers
+                await caller.body(headers)
+            await gateway.until(lambda: gateway.idle)
+    assert "a stream cannot be resumed any more" in caplog.text
+
+
+@inside_once
+async def test_a_stream_that_replaces_its_oldest_events_needs_no_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resumable, "RING", 1000)
+    monkeypatch.setattr(resumable, "MOST_BYTES", 1100)
+    streams = resumable.Streams(MemoryStore(10))
+    begun = await streams.begin("ann", None)
+    assert begun is not None
+    token, log = begun
+    for _ in range(50):
+        log.add([b"x" * 100])
+        await log._flushed()
+    assert (log.lost, streams.bytes, len(await streams.store.read(resumable.log_name("ann", token)))) == (False, 1000, 10)
+    log.add([b"x" * 1200])
+    await log._flushed()
+    await log.end(True)
+    assert (log.lost, streams.bytes, await streams.store.read(resumable.log_name("ann", token))) == (True, 0, [])
+
+
+@inside_once
+async def test_logs_that_have_expired_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no other stream has begun since."""
+    monkeypatch.setattr(resumable, "MOST_BYTES", 1000)
+    streams = resumable.Streams(MemoryStore(10))
+    old, new = [await streams.begin("ann", None) for _ in range(2)]
+    assert old is not None
+    assert new is not None
+    old[1].add([b"x" * 900])
+    await old[1].end(True)
+    monkeypatch.setattr(resumable, "monotonic", lambda: monotonic() + 2 * resumable.STORED)
+    new[1].add([b"x" * 900])
+    await new[1].end(True)
+    assert not new[1].lost
+
+
 GEMINI = "/v1beta/models/up%2Fm:streamGenerateContent?alt=sse"
 
 

@@ -232,7 +232,7 @@ CALLERS = [
         {
             "temperature": 0.2,
             "max_output_tokens": 8192,
-            "tools": [_flat("weather", strict=True), _flat("places", strict=False)],
+            "tools": [_flat("weather", strict=True, parameters=CLOSED), _flat("places", strict=False)],
             "tool_choice": {"type": "function", "name": "weather"},
             "input": [{"role": "user", "content": "Is it sunny?"}],
         },
@@ -269,9 +269,7 @@ CALLERS = [
         {
             "max_output_tokens": 1000,
             "input": [{"role": "user", "content": "Is it sunny? Answer in JSON."}],
-            "text": {
-                "format": {"type": "json_schema", "name": "weather", "strict": True, "schema": SCHEMA | {"additionalProperties": False}}
-            },
+            "text": {"format": {"type": "json_schema", "name": "weather", "strict": True, "schema": CLOSED}},
         },
         turns=2,
     ),

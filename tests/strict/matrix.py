@@ -33,7 +33,7 @@ NO_OPTIONS: Mapping[str, Iterable[str]] = {}
 MODELS: Models = [
     *(
         ("openai", f"openai/{name}")
-        for name in ("gpt-4.1", "o3", "gpt-5", "gpt-5.1", "gpt-5.4", "gpt-5.6-sol", "gpt-6-astra", "gpt-6-luna")
+        for name in ("gpt-4.1", "o1-mini", "o3", "gpt-5", "gpt-5.1", "gpt-5.4", "gpt-5.6-sol", "gpt-6-astra", "gpt-6-luna")
     ),
     *(("anthropic", f"anthropic/claude-{name}") for name in ("3-7-sonnet-latest", "sonnet-4-5", "opus-4-6", "sonnet-4-6", "opus-4-8")),
     *(("anthropic", f"anthropic/claude-{name}") for name in ("opus-5", "opus-5-5", "sonnet-5-5", "fable-5-1", "haiku-5-5")),
