@@ -199,8 +199,8 @@ def test_c16_the_extra_is_needed_by_the_chain_alone(monkeypatch: pytest.MonkeyPa
     static = f"access_key_id: {KEY_ID}, secret_access_key: {SECRET}"
     for section, needs in ((static, False), ("profile: p", True), ("", True), (f'{static}, role_arn: "{ROLE}"', True)):
         text = f"model_providers: [{{model: bedrock/m, aws: {{region: us-east-1, {section}}}}}]"
-        told = list(sources.lacking(conf.loads(text, environ={})))
-        assert [line.rpartition(" needs: ")[2] for line in told] == (["pip install 'dragoman[aws]'"] if needs else [])
+        lacking = sources.lacking(conf.loads(text, environ={}))
+        assert [message.rpartition(" needs: ")[2] for _, message in lacking] == (["pip install 'dragoman[aws]'"] if needs else [])
 
 
 def test_c16_static_keys_need_no_botocore() -> None:

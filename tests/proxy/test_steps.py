@@ -58,6 +58,7 @@ class Caller:
         self.committed = True
         self.seen.append("answered")
         self.answered()
+        await asyncio.sleep(0)  # the socket sends it at the end of the turn
 
 
 def run(monkeypatch, answered=lambda: None):
