@@ -19,7 +19,6 @@ from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply
 from ...codecs.request import Request
-from ...conf import providers
 from ...conf.model import Edits
 from ..wire import bodies
 from ..wire import headers as travel
@@ -358,12 +357,7 @@ def _betas(attempt: Attempt) -> Betas | None:
 
 def _betas_in_body(attempt: Attempt, ledger: Ledger) -> list[str]:
     """The values of the caller's `anthropic-beta` that a translated body says; where it says some, the others are reported."""
-    candidate, capabilities = attempt.candidate, attempt.capabilities
-    if not (candidate.speaks.betas_at and capabilities.v_betas and capabilities.m_betas):
-        return []
-    provider = candidate.provider
-    own = provider.anthropic_beta != providers.known()[provider.interface].anthropic_beta
-    betas = candidate.betas if own else Betas(capabilities.v_betas)
+    betas = _betas(attempt) if attempt.candidate.speaks.betas_at else NO_BETAS
     passed, held_back = split(attempt.exchange.headers["anthropic-beta"], betas)
     if passed and held_back:
         ledger.drop(("header:anthropic-beta",))
