@@ -6,10 +6,10 @@ A handler receives the body, bounded, and passes the request to an Exchange, whi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ClassVar
 
-from tornado.web import HTTPError
+from tornado.web import HTTPError, RequestHandler
 
 from ..codecs import errors
 from ..codecs.registry import SHAPES
@@ -97,6 +97,7 @@ class ModelHandler(Serving):
 
     shape: ClassVar[str]
     takes = frozenset({"POST"})
+    head: Callable[..., Awaitable[None] | None] = RequestHandler._unimplemented_method  # also where a GET asks for something else
 
     def prepare(self) -> None:
         super().prepare()
