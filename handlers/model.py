@@ -24,6 +24,7 @@ from ..proxy.gateway import Gateway
 from ..proxy.memory.resumable import log_name
 from ..proxy.wire import headers as travel
 from ..proxy.wire.bodies import Passing
+from ..proxy.wire.inbound import Inbound
 from .base import Handler
 
 
@@ -84,6 +85,9 @@ class Serving(Handler):
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
+        connection: Inbound = self.request.connection  # type: ignore[assignment]
+        if connection.whole:
+            return
         self._left = True
         if self._client is not None and self.running is not None and not self._client.aborted:
             self._client.gone = True
