@@ -418,8 +418,8 @@ class EventsLane:
 
     @property
     def usage(self) -> Usage | None:
-        """The answer's, or as long as it has not ended what the upstream has counted so far."""
-        return self._metered or self.decoder.usage
+        """What the upstream has counted of this answer so far; of a whole one, which has not come by the decoder, what its events say."""
+        return self.decoder.usage or self._metered
 
     @property
     def counted(self) -> bool:

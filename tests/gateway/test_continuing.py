@@ -119,6 +119,19 @@ async def test_the_next_one_goes_on(client: str, first: str, name: str) -> None:
         assert b"dragoman_continued_total 1.0" in metrics
 
 
+@pytest.mark.parametrize("second", ["messages", "responses"])
+@inside_once
+async def test_each_attempt_is_charged_once(second: str) -> None:
+    """What the caller is told, of both, is what is charged."""
+    with Provider(Upstreams(bad=cut("closed"), good=rest())) as provider:
+        async with Inside(configuration("chat", second), provider) as gateway, gateway.ask("messages", "bad/m", stream=True) as caller:
+            _, headers = await caller.head()
+            told = json.loads((await caller.body(headers)).partition(b"event: message_delta\ndata: ")[2].partition(b"\n")[0])["usage"]
+            await gateway.until(lambda: gateway.lines)
+            tokens = gateway.lines[0]["tokens"]
+    assert (tokens["input"], tokens["output"]) == (told["input_tokens"], told["output_tokens"])
+
+
 @pytest.mark.parametrize("client", SHAPES)
 @inside_once
 async def test_what_the_caller_sees(client: str) -> None:
