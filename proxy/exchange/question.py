@@ -218,6 +218,7 @@ def _spliced(attempt: Attempt) -> bytes:
     inlined = None if exchange.state is None else exchange.state.inlined(candidate, attempt.ledger)
     value = scan.value if inlined is None else inlined
     request = Request(exchange.shape, scan.model or candidate.model, scan.value, attempt.stream, ledger=attempt.ledger)
+    request.include_usage = scan.include_usage
     if inlined is not None or attempt.rewrites or scrub.is_foreign(body, own.marks):
         bare = dict(value)
         if exchange.summary is not None:
