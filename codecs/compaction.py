@@ -15,6 +15,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from . import jsontext
@@ -183,8 +184,10 @@ class Summary:
                 self._usage = with_spent(event.usage, self._spent)
             elif isinstance(event, Stop):
                 out += self._end(event.reason)
-            elif isinstance(event, Start | Fault | Ping):
+            elif isinstance(event, Start | Ping):
                 out.append(event)
+            elif isinstance(event, Fault):
+                out.append(Fault(event.error, event.usage and with_spent(event.usage, self._spent)))
         return out
 
     def _text(self, text: str) -> list[Event]:
@@ -263,5 +266,7 @@ class Preceded:
             if self._summary is not None and not isinstance(event, _PRELUDE):  # before it another upstream may take over
                 out.append(self._summary)
                 self._summary = None
-            out.append(Metered(added(event.usage, self._spent)) if isinstance(event, Metered) and self._spent else event)
+            if isinstance(event, Metered | Fault) and event.usage is not None and self._spent is not None:
+                event = replace(event, usage=added(event.usage, self._spent))
+            out.append(event)
         return out

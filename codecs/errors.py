@@ -296,14 +296,14 @@ class Broken(UpstreamFault):
 
 class Timeout(UpstreamFault):
     """A timeout expired; `timer` is its name in the configuration (connect, first_byte, idle, first_content, client_stall,
-    timeout).
+    timeout). code: where the upstream was not late.
     """
 
     kind = "timeout"
     code = "upstream_timeout"
 
-    def __init__(self, timer: str, message: str, detail: str = "") -> None:
-        super().__init__(f"{message.rstrip('.')} ({timer}).", detail)
+    def __init__(self, timer: str, message: str, detail: str = "", *, code: str | None = None) -> None:
+        super().__init__(f"{message.rstrip('.')} ({timer}).", detail, code=code)
         self.timer = timer
 
 

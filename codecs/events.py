@@ -185,9 +185,10 @@ class Stop:
 
 @dataclass(slots=True)
 class Fault:
-    """The answer broke off."""
+    """The answer broke off, or failed."""
 
     error: GatewayError
+    usage: Usage | None = None  # of all of the answer, if the upstream says it with the failure
 
 
 @dataclass(slots=True)
@@ -220,3 +221,15 @@ Event = (
 
 REASONS = ("end", "stop_sequence", "tool", "length", "context", "filter", "refusal", "pause")
 """The neutral stop reasons. Each shape has an equivalent for each of them."""
+
+
+def with_usage(events: list[Event], usage: Usage | None) -> list[Event]:
+    """The last events of an answer; if it failed, with the usage of all of it."""
+    last = events[-1] if events else None
+    return [*events[:-1], Fault(last.error, usage)] if isinstance(last, Fault) else events
+
+
+def metered(events: list[Event]) -> Usage | None:
+    """The usage of a complete answer, also of one that failed."""
+    usages = (event.usage for event in reversed(events) if isinstance(event, Metered | Fault))
+    return next((usage for usage in usages if usage is not None), None)

@@ -73,13 +73,17 @@ class Collector(Protocol):
 
 
 class Observer(Protocol):
-    """Observes frames that are passed on unchanged. bare: the number of events without content that may only contain usage."""
+    """Observes frames that are passed on unchanged. bare: the number of events without content that may only contain usage. counted: the
+    usage came with the error, and is that of all of the answer.
+    """
 
     bare: int
     content: bool
     proof: bool
     error: GatewayError | None
 
+    @property
+    def counted(self) -> bool: ...
     @property
     def usage(self) -> Usage | None: ...
     @property

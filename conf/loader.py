@@ -381,6 +381,7 @@ def _provider(row: Loaded, environ: Mapping[str, str], family: providers.Known |
         access_key_missing=key.variable if isinstance(key, read.Unset) else None,
         auth=interface.auth,
         anthropic_beta=tuple(row["anthropic_beta"]) if "anthropic_beta" in row else interface.anthropic_beta,
+        own_betas="anthropic_beta" in row,
         way=way,
         signing=clouds.signing(row, interface, environ),
         bedrock={key: row["aws"][key] for key in aws.IN_REQUESTS if key in row.get("aws", {})},

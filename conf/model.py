@@ -284,6 +284,7 @@ class Provider:
     named: str = ""  # the upstream's names of models, with {model} for the last part of their ids; "": as the ids
     carriers: Mapping[Api, str] = field(default_factory=dict)  # by API, a name in codecs.carriers, where the API travels in its own way
     anthropic_beta: tuple[str, ...] | None = None  # patterns of the values of `anthropic-beta` that it takes; None: all
+    own_betas: bool = False  # `anthropic_beta` is in the file
     way: Way | None = None  # instead of access_key: a credential that ends
     signing: tuple[str, str] = ("", "")  # region and service of signatures
     bedrock: Mapping[str, object] = field(default_factory=dict)  # of each request: guardrail, request_metadata, project
@@ -316,6 +317,12 @@ class Provider:
     def called(self, model_id: str) -> str:
         """The upstream's name of a model."""
         return self.deployment or self.full_name(model_id)
+
+    def betas(self, of_model: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """As `anthropic_beta`, for a model. of_model: its own patterns, which those of the file replace where there are any; None: the
+        API of the model has none.
+        """
+        return self.anthropic_beta if of_model is None or (of_model and self.own_betas) else of_model
 
     def with_key(self, key: str) -> Provider:
         """The same with another key."""

@@ -26,6 +26,7 @@ from ..proxy.wire import bodies, pages
 from ..proxy.wire.inbound import Inbound
 from ..proxy.wire.networks import UNKNOWN
 from ..proxy.wire.pages import Hosts
+from .methods import allowed
 
 if TYPE_CHECKING:
     from ..proxy.control.desk import Desk
@@ -137,6 +138,8 @@ class AdminHandler(RequestHandler):
             raise HTTPError(403, reason=str(error)) from None
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == 405:
+            self.set_header("Allow", allowed(type(self)))
         self.tell({"error": self._reason})
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:

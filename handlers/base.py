@@ -28,6 +28,7 @@ from ..proxy.wire.http1 import Fields
 from ..proxy.wire.inbound import Inbound
 from ..proxy.wire.networks import Source
 from ..proxy.wire.pages import Hosts
+from .methods import allowed
 
 log = logging.getLogger("dragoman")
 
@@ -243,7 +244,10 @@ class Handler(RequestHandler):
             self.refuse(error)
         elif isinstance(error, HTTPError) or error is None:
             kind = _KINDS.get(status_code, "bad_request" if status_code < 500 else "server")
-            self.refuse(errors.GatewayError(self._reason, kind=kind, status=status_code))
+            refused = errors.GatewayError(self._reason, kind=kind, status=status_code)
+            if status_code == 405:
+                refused.headers["Allow"] = allowed(type(self))
+            self.refuse(refused)
         else:
             self.refuse(errors.LocalBug(f"Internal error. Request id: {self.request_id}"))
 

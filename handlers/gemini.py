@@ -35,6 +35,8 @@ class Method(ModelHandler):
     def get(self, model: str) -> None:
         describe(self, model)
 
+    head = get
+
     async def post(self, model: str) -> None:  # type: ignore[override]
         asked = paths.asked(self.request.path)
         assert asked is not None

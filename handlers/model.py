@@ -6,10 +6,10 @@ A handler receives the body, bounded, and passes the request to an Exchange, whi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ClassVar
 
-from tornado.web import HTTPError
+from tornado.web import HTTPError, RequestHandler
 
 from ..codecs import errors
 from ..codecs.registry import SHAPES
@@ -24,6 +24,7 @@ from ..proxy.gateway import Gateway
 from ..proxy.memory.resumable import log_name
 from ..proxy.wire import headers as travel
 from ..proxy.wire.bodies import Passing
+from ..proxy.wire.inbound import Inbound
 from .base import Handler
 
 
@@ -84,6 +85,9 @@ class Serving(Handler):
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
+        connection: Inbound = self.request.connection  # type: ignore[assignment]
+        if connection.whole:
+            return
         self._left = True
         if self._client is not None and self.running is not None and not self._client.aborted:
             self._client.gone = True
@@ -97,6 +101,7 @@ class ModelHandler(Serving):
 
     shape: ClassVar[str]
     takes = frozenset({"POST"})
+    head: Callable[..., Awaitable[None] | None] = RequestHandler._unimplemented_method  # also where a GET asks for something else
 
     def prepare(self) -> None:
         super().prepare()

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from tornado.web import RequestHandler
 
 from .base import Handler
+from .methods import methods
 
-METHODS = ("get", "post", "put", "patch", "delete")
 _PARAMETER = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -31,12 +31,6 @@ class OpenApi(Handler):
 
     def get(self) -> None:
         self.write(self.settings["openapi"])
-
-
-def methods(handler: type[RequestHandler]) -> list[str]:
-    """The methods that a handler has, in lower case."""
-    unimplemented = RequestHandler._unimplemented_method
-    return [name for name in METHODS if getattr(handler, name) is not unimplemented]
 
 
 _SCHEMES: dict[str, dict[str, str]] = {

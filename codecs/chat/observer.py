@@ -18,7 +18,7 @@ class Observer:
     """Observes an answer that is passed unchanged to a client of the same shape.
 
     content: whether content was seen. proof: whether the answer is complete. error: the provider's error inside the stream.
-    stop: the neutral reason, once known. bare: the number of chunks without choices.
+    stop: the neutral reason, once known. bare: the number of chunks without choices. counted: the usage came with the error.
     """
 
     __slots__ = (
@@ -35,6 +35,7 @@ class Observer:
         "_usage",
         "bare",
         "content",
+        "counted",
         "error",
         "proof",
     )
@@ -48,6 +49,7 @@ class Observer:
         self.proof = False
         self._begun = False
         self.error: errors.GatewayError | None = None
+        self.counted = False
         self._usage: dict[str, Any] | None = None
         self._tier: Any = None
         self._finish: str | None = None
@@ -115,18 +117,18 @@ class Observer:
         self.proof = self.error is None
 
     def _see(self, name: bytes, chunk: dict[str, Any], member: str) -> None:
-        if name == b"error" or is_error(chunk):
-            self.error = error_of(chunk)
-            return
         choices = dicts_of(chunk.get("choices"))
-        self.bare += not choices
         usage = usage_of(chunk, next(iter(choices), None))
         if usage:
             self._usage = merged(self._usage, usage)
         self._tier = chunk.get("service_tier") or self._tier
+        if name == b"error" or is_error(chunk):
+            self.error, self.counted = error_of(chunk), bool(usage)
+            return
+        self.bare += not choices
         for choice in choices:
             if is_error(choice):
-                self.error = error_of(choice)
+                self.error, self.counted = error_of(choice), bool(usage)
             message = choice.get(member)
             if isinstance(message, dict):
                 self.content = self.content or any(value for key, value in message.items() if key != "role")

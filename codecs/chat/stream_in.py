@@ -38,6 +38,7 @@ from ..events import (
     Text,
     TextStart,
     ToolStart,
+    with_usage,
 )
 from ..jsontext import SurrogateJoiner
 from ..likeness import CONTENT, NOTHING, around
@@ -202,9 +203,10 @@ class StreamDecoder:
         if not isinstance(body, dict):
             return self._garbled("an answer that is not a JSON object")
         if is_error(body):
-            return self._fault(error_of(body))
+            return self._chunk(b"", body)
         choice = choice_of(body)
         if choice is None or not (isinstance(choice.get("message", choice.get("delta")), dict) or choice.get("finish_reason")):
+            self._usage = usage_of(body, choice)
             return self._garbled("an answer without a message")  # Azure omits the message when its filter blocked it
         self._joining = self._whole = True
         if isinstance(choice.get("message"), dict):  # Perplexity adds an empty delta
@@ -230,18 +232,18 @@ class StreamDecoder:
     def _chunk(self, name: bytes, chunk: Any) -> list[Event]:
         if not isinstance(chunk, dict):
             return self._garbled("an event that is not a JSON object")
-        if name == b"error" or is_error(chunk):
-            return self._fault(error_of(chunk))
         choice = choice_of(chunk)
         usage = usage_of(chunk, choice)
         if usage:
             self._usage = merged(self._usage, usage)
         self._tier = chunk.get("service_tier") or self._tier
+        if name == b"error" or is_error(chunk):
+            return with_usage(self._fault(error_of(chunk)), self.usage if usage else None)
         if choice is None:
             self._beside(chunk)
             return []
         if is_error(choice):
-            return self._fault(error_of(choice))
+            return with_usage(self._fault(error_of(choice)), self.usage if usage else None)
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             message = choice.get("message")
@@ -255,7 +257,7 @@ class StreamDecoder:
             self._finish = finish = str(finish)
             self._sequence = str_of(choice, "stop_reason") or self._sequence
             if quirks.ending(finish) == quirks.FAILED and not self.ended:
-                events += self._fault(failed(finish))
+                events += with_usage(self._fault(failed(finish)), self.usage if usage else None)
         if finish or not delta:
             self._beside(chunk)
         if len(chunk["choices"]) > 1:
@@ -632,11 +634,11 @@ class StreamDecoder:
             if slot.part < 0 and slot.name:
                 self._open_call(slot, events)
             elif slot.part < 0 and slot.held:
-                return events + self._garbled("a tool call without a name")
+                return with_usage(events + self._garbled("a tool call without a name"), self.usage)
         for slot in list(self._unfinished.values()):
             self._close_call(slot, events)
         if self.ended:
-            return events
+            return with_usage(events, self.usage)
         reason = self._reason()
         if self._usage is not None:
             events.append(Metered(from_chat(self._usage, self._tier)))
@@ -661,7 +663,8 @@ class StreamDecoder:
 
 def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
     """Decode a complete answer into the events of a stream. Never raises: an invalid answer becomes one Fault."""
-    return StreamDecoder(reply).whole(body)
+    decoder = StreamDecoder(reply)
+    return with_usage(decoder.whole(body), decoder.usage)
 
 
 _DONE = b"[DONE]"

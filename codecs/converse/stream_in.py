@@ -31,6 +31,7 @@ from ..events import (
     Text,
     TextStart,
     ToolStart,
+    with_usage,
 )
 from ..reply import Reply
 from ..sse import Frame
@@ -142,6 +143,7 @@ class StreamDecoder:
 
     def whole(self, body: dict[str, Any]) -> list[Event]:
         """Return the events of a complete answer. Never raises: an invalid answer becomes a Fault."""
+        self._count(body)
         content = _dict(_dict(body, "output"), "message").get("content")
         events = self._message_start({})
         for index, block in enumerate(content if isinstance(content, list) else []):
@@ -220,13 +222,16 @@ class StreamDecoder:
         return []
 
     def _metadata(self, value: dict[str, Any]) -> list[Event]:
-        usage = value.get("usage")
-        if isinstance(usage, dict):
-            self._usage = usage_of(usage, _str(_dict(value, "serviceTier"), "type"))
+        self._count(value)
         if "trace" in value:
             self._unsaid.add("trace")
             self._unsaid.routed = _str(_dict(_dict(value, "trace"), "promptRouter"), "invokedModelId")[:_LONGEST_ID]
         return [] if self._reason is None else self._end()
+
+    def _count(self, value: dict[str, Any]) -> None:
+        usage = value.get("usage")
+        if isinstance(usage, dict):
+            self._usage = usage_of(usage, _str(_dict(value, "serviceTier"), "type"))
 
     # ---- blocks ----
 
@@ -357,13 +362,13 @@ class StreamDecoder:
         word = self._reason or ""
         reason = _REASONS.get(word, "")
         if reason == quirks.FAILED:
-            return events + self._fault(errors.Broken(_MALFORMED, word))
+            return with_usage(events + self._fault(errors.Broken(_MALFORMED, word)), self._usage)
         if not reason:
             what = "The upstream's answer ended for a reason that this gateway does not know."
-            return events + self._fault(errors.Broken(what, word[:_LONGEST_LABEL]))
+            return with_usage(events + self._fault(errors.Broken(what, word[:_LONGEST_LABEL])), self._usage)
         if reason in ("end", "tool"):
             if not (self._spoke or self._calls or self._misled) and self._opaque:
-                return events + self._fault(empty_answer(self._opaque))
+                return with_usage(events + self._fault(empty_answer(self._opaque)), self._usage)
             known, reason = reason, "tool" if self._calls else "end"
             if known == "tool" and not self._calls:
                 reason = UNKNOWN  # a call that could not be carried
@@ -404,7 +409,8 @@ _DELTAS: dict[tuple[str, str], _DeltaHandler] = {
 
 def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
     """Decode a complete answer into the events of a stream. Never raises: an invalid answer becomes one Fault."""
-    return StreamDecoder(reply).whole(body)
+    decoder = StreamDecoder(reply)
+    return with_usage(decoder.whole(body), decoder.usage)
 
 
 def usage_of(usage: dict[str, Any], tier: str = "") -> Usage:

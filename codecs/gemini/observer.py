@@ -26,9 +26,23 @@ class Observer:
     """Observes an answer that is passed on unchanged.
 
     content: whether content was seen. proof: whether a whole answer is complete. error: the provider's error inside the stream.
+    counted: the usage came with it.
     """
 
-    __slots__ = ("_blocked", "_called", "_finish", "_like", "_skipped", "_tier", "_usage", "_vertex", "content", "error", "proof")
+    __slots__ = (
+        "_blocked",
+        "_called",
+        "_finish",
+        "_like",
+        "_skipped",
+        "_tier",
+        "_usage",
+        "_vertex",
+        "content",
+        "counted",
+        "error",
+        "proof",
+    )
 
     bare = 0  # this shape has no events with usage only
 
@@ -36,6 +50,7 @@ class Observer:
         self.content = False
         self.proof = False
         self.error: errors.GatewayError | None = None
+        self.counted = False
         self._usage: dict[str, Any] = {}
         self._tier = reply.tier
         self._finish: Any = None
@@ -102,6 +117,9 @@ class Observer:
     def _see(self, value: dict[str, Any]) -> None:
         if is_error(value):
             self.error = error_of(value)
+            if isinstance(value.get("usageMetadata"), dict):
+                self.counted, self._skipped = True, b""
+                self._count(value)
             return
         self._skipped = b""
         self._count(value)

@@ -34,6 +34,7 @@ from ..events import (
     Text,
     TextStart,
     ToolStart,
+    with_usage,
 )
 from ..reply import Reply
 from ..sse import Frame
@@ -233,17 +234,15 @@ class StreamDecoder:
             return events
         if not isinstance(value, dict):
             return self._garbled("an event that is not a JSON object")
-        if is_error(value):
-            return self._fault(error_of(value))
         if self._unread:
             self._read_usage()
+        if is_error(value):
+            return with_usage(self._fault(error_of(value)), self.usage if self._count(value) else None)
         if self._reply.followed != self._followed:
             self._followed = self._reply.followed
             self._follow()
         events = [] if self._started else self._start(value)
-        usage = value.get("usageMetadata")
-        if isinstance(usage, dict):
-            self._known.update((key, count) for key, count in usage.items() if count is not None)
+        self._count(value)
         feedback = value.get("promptFeedback")
         if isinstance(feedback, dict) and feedback.get("blockReason") not in NOT_BLOCKED:
             self._blocked = feedback
@@ -256,11 +255,17 @@ class StreamDecoder:
         """Read the usage of the pieces that were not parsed: the last one's counts."""
         data, self._unread = self._unread, b""
         try:
-            usage = jsontext.loads(data).get("usageMetadata") if data else None
+            self._count(jsontext.loads(data) if data else {})
         except ValueError:
             return
-        if isinstance(usage, dict):
-            self._known.update((key, count) for key, count in usage.items() if count is not None)
+
+    def _count(self, value: dict[str, Any]) -> bool:
+        """Whether there is a usage; it is read."""
+        usage = value.get("usageMetadata")
+        if not isinstance(usage, dict):
+            return False
+        self._known.update((key, count) for key, count in usage.items() if count is not None)
+        return True
 
     def _start(self, value: dict[str, Any]) -> list[Event]:
         self._started = True
@@ -463,14 +468,14 @@ class StreamDecoder:
         events: list[Event] = []
         self._finish_call(events)
         if self.ended:
-            return events
+            return with_usage(events, self.usage)
         pending, self._pending = self._pending, ""
         self._write("", pending, events)
         self._cite(events)
         self._close(events)
         stop, error = self._stop()
         if error is not None:
-            return events + self._fault(error)
+            return with_usage(events + self._fault(error), self.usage)
         usage = self.usage
         if usage is not None:
             events.append(Metered(usage))
@@ -529,7 +534,8 @@ class StreamDecoder:
 
 def decode_response(body: Any, reply: Reply) -> list[Event]:
     """Decode a complete answer into the events of a stream. Never raises: an invalid answer becomes one Fault."""
-    return StreamDecoder(reply).whole(body)
+    decoder = StreamDecoder(reply)
+    return with_usage(decoder.whole(body), decoder.usage)
 
 
 def token(answer: dict[str, Any]) -> str:

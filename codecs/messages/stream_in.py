@@ -38,6 +38,7 @@ from ..events import (
     Text,
     TextStart,
     ToolStart,
+    with_usage,
 )
 from ..likeness import NOTHING, around
 from ..reply import Reply
@@ -389,9 +390,9 @@ class StreamDecoder:
         stop = stop_of(self._stop, self._calls > 0)
         word = str(self._stop["stop_reason"])
         if stop.reason == quirks.FAILED:
-            return events + self._fault(failed(word))
+            return with_usage(events + self._fault(failed(word)), self.usage)
         if not (self._spoke or self._calls) and (stop.reason == "pause" or (self._opaque and stop.reason == "end" and word != _COMPACTED)):
-            return events + self._fault(empty_answer(self._opaque))
+            return with_usage(events + self._fault(empty_answer(self._opaque)), self.usage)
         if stop.reason in ("", "pause"):
             self._unsaid.add(f"stop_reason:{word}")
         # a turn that ends for a tool call which could not be carried is not complete
@@ -416,7 +417,9 @@ class StreamDecoder:
         return [Ping()]
 
     def _error(self, value: dict[str, Any]) -> list[Event]:
-        return self._fault(self._unsaid.failure or error_of(value))
+        self._usage = _merged_usage(self._usage, value)
+        fault = self._fault(self._unsaid.failure or error_of(value))
+        return with_usage(fault, self.usage) if isinstance(value.get("usage"), dict) else fault
 
     def _garbled(self, what: str) -> list[Event]:
         return self._fault(errors.Garbled(f"The upstream sent {what}."))
@@ -456,7 +459,8 @@ _CITED_URL = {"web_search_result_location": "url", "search_result_location": "so
 
 def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
     """Decode a complete answer into the events of a stream. Never raises: an invalid answer becomes one Fault."""
-    return StreamDecoder(reply).whole(body)
+    decoder = StreamDecoder(reply)
+    return with_usage(decoder.whole(body), decoder.usage)
 
 
 def _category(delta: dict[str, Any]) -> str:
@@ -486,9 +490,10 @@ class Observer:
     """Observes an answer that is passed unchanged to a client of the same shape.
 
     content: whether content was seen. proof: whether the last event was seen. error: the provider's error inside the stream.
+    counted: the usage came with it.
     """
 
-    __slots__ = ("_calls", "_stop", "_unsaid", "_usage", "content", "error", "proof")
+    __slots__ = ("_calls", "_stop", "_unsaid", "_usage", "content", "counted", "error", "proof")
 
     bare = 0  # this shape has no events with usage only
 
@@ -499,6 +504,7 @@ class Observer:
         self.content = False
         self.proof = False
         self.error: errors.GatewayError | None = None
+        self.counted = False
         self._usage: dict[str, Any] | None = None
         self._stop: dict[str, Any] | None = None
         self._unsaid = reply.unsaid
@@ -532,7 +538,7 @@ class Observer:
     def observe_whole(self, body: dict[str, Any]) -> None:
         """Observe a complete answer."""
         if _is_error(body):
-            self.error = error_of(body)
+            self._fail(body, error_of(body))
             return
         content = body.get("content")
         for block in content if isinstance(content, list) else []:
@@ -553,7 +559,11 @@ class Observer:
         elif kind == "message_stop":
             self.proof = True
         elif _is_error(value):
-            self.error = self._unsaid.failure or error_of(value)
+            self._fail(value, self._unsaid.failure or error_of(value))
+
+    def _fail(self, holder: dict[str, Any], error: errors.GatewayError) -> None:
+        self._see_usage(holder)
+        self.error, self.counted = error, isinstance(holder.get("usage"), dict)
 
     def _see_block(self, block: Any) -> None:
         if not isinstance(block, dict):

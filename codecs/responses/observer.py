@@ -64,6 +64,11 @@ class Observer:
         if isinstance(value, dict):
             self._see(text_of(value, "type") or name.decode("utf-8", "replace"), value)
 
+    @property
+    def counted(self) -> bool:
+        """Whether the usage is that of all of the answer: this shape reports no other."""
+        return self.usage is not None
+
     def completed(self, clean: bool) -> bool:
         """Whether the answer was complete when the transport ended; only a terminal event proves that."""
         return self.proof
@@ -71,6 +76,7 @@ class Observer:
     def observe_whole(self, body: _Value) -> None:
         """Observe a complete answer."""
         if body.get("object") != "response" and is_error(body):
+            self._count(body)
             self.error = error_of(body)
             return
         self.content = bool(dicts_of(body, "output"))
@@ -80,6 +86,7 @@ class Observer:
         if kind in _TERMINAL:
             self._see_end(dict_of(value, "response"))
         elif kind == "error" or is_error(value):
+            self._count(value)
             self.error = error_of(value)
         elif kind == "response.output_item.added":
             self.content |= text_of(dict_of(value, "item"), "type") not in IN_TURN
@@ -89,12 +96,16 @@ class Observer:
                 self._reply.begun = value["response"]
 
     def _see_end(self, response: _Value) -> None:
-        usage = response.get("usage")
-        if isinstance(usage, dict):
-            self.usage = from_responses(usage, response.get("service_tier"), response.get("tool_usage"))
+        self._count(response)
         status = response.get("status")
         if status in FAILED:
             self.error = error_of({"error": dict_of(response, "error")})
         else:
             self.proof = True
             self.stop = reason_of(response, any(text_of(item, "type") in CALLS for item in dicts_of(response, "output"))) or UNKNOWN
+
+    def _count(self, holder: _Value) -> None:
+        """Read the usage, if there is one. holder: the response, or an error."""
+        usage = holder.get("usage")
+        if isinstance(usage, dict):
+            self.usage = from_responses(usage, holder.get("service_tier"), holder.get("tool_usage"))

@@ -86,10 +86,9 @@ def _search(item: SeenItem, action: _Value) -> Event:
 class StreamDecoder:
     """Decodes one answer. ended: Stop or Fault was returned; later frames are ignored."""
 
-    usage: Usage | None = None  # this shape reports usage only at the end
-
     def __init__(self, reply: Reply) -> None:
         self.ended = False
+        self.usage: Usage | None = None  # this shape reports it only at the end
         self._tools = reply.tools
         self._unsaid = reply.unsaid
         self._logprobs = reply.request.include_logprobs
@@ -149,6 +148,7 @@ class StreamDecoder:
 
     def whole(self, body: _Value) -> list[Event]:
         """Return the events of a complete answer. Never raises: an invalid answer becomes a Fault."""
+        self._count(body)
         if body.get("object") != "response" and not isinstance(body.get("output"), list):
             return self._error(body) if is_error(body) else self._garbled("an answer that is no response")
         if body.get("status") in ("queued", "in_progress"):
@@ -533,6 +533,7 @@ class StreamDecoder:
     def _terminal(self, value: _Value) -> Iterator[Event]:
         response = dict_of(value, "response")
         yield from self._created(value)
+        self._count(response)
         if response.get("status") in FAILED:
             yield from self._failed(value)
             return
@@ -549,9 +550,8 @@ class StreamDecoder:
             yield from self._fault(empty_answer(self._hosted))
             return
         self._report(response, reason)
-        usage = response.get("usage")
-        if isinstance(usage, dict):
-            yield Metered(from_responses(usage, response.get("service_tier"), response.get("tool_usage")))
+        if self.usage is not None:
+            yield Metered(self.usage)
         self.ended = True
         yield Stop(reason or UNKNOWN)
 
@@ -596,20 +596,28 @@ class StreamDecoder:
 
     def _failed(self, value: _Value) -> Iterator[Event]:
         response = dict_of(value, "response")
+        self._count(response)
         if response.get("status") == "cancelled" or value.get("type") == "response.cancelled":
             yield from self._fault(errors.Broken("The upstream cancelled its answer.", code="response_cancelled"))
         else:
             yield from self._error({"error": dict_of(response, "error")})
 
     def _error(self, value: _Value) -> list[Event]:
+        self._count(value)
         return self._fault(error_of(value))
+
+    def _count(self, holder: _Value) -> None:
+        """Read the usage, if there is one. holder: the response, or an error."""
+        usage = holder.get("usage")
+        if isinstance(usage, dict):
+            self.usage = from_responses(usage, holder.get("service_tier"), holder.get("tool_usage"))
 
     def _garbled(self, what: str) -> list[Event]:
         return self._fault(errors.Garbled(f"The upstream sent {what}."))
 
     def _fault(self, error: errors.GatewayError) -> list[Event]:
         self.ended = True
-        return [Fault(error)]
+        return [Fault(error, self.usage)]
 
 
 IN_TURN = frozenset({"message", "reasoning"})

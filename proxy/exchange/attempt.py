@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from tornado.httputil import HTTPHeaders
 from ...codecs import errors, jsontext, lessons, limits, splice
 from ...codecs.carrier import Framing
 from ...codecs.continuation import Transcript
-from ...codecs.events import Event, Metered, Start, Stop
+from ...codecs.events import Event, Metered, Start, Stop, metered
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply, Unsaid
@@ -557,8 +558,10 @@ class Attempt:
             await self._answer(counting.answer(self.exchange, counting.counted(self.candidate, value)))
             return
         if shape.is_error(value):
+            self.usage = self._metered(value)
             raise shape.decode_error(200, upstream_error.without_key(self, body))
         if not (isinstance(value.get(shape.bears), shape.bears_a) or (shape.bears_instead and shape.bears_instead in value)):
+            self.usage = self._metered(value)
             raise errors.Garbled("The upstream's answer does not match its API.", f"{len(value)} members, and no `{shape.bears}`")
         if self.same_shape and not (self.stream or self.rewrites):
             observer = shape.Observer(self.reply)
@@ -633,6 +636,11 @@ class Attempt:
         if self._observer is not None:
             self._observer.events(events)
         return events
+
+    def _metered(self, value: Any) -> Usage | None:
+        """What the upstream counted of a whole answer that failed."""
+        events = self.candidate.speaks.decode_response(value, replace(self.reply, unsaid=Unsaid(), recall=None))
+        return metered(summing.events(self, events) if self.rewrites else events)
 
     async def _answer(self, body: bytes) -> None:
         self.committed = True

@@ -194,12 +194,13 @@ class Client:
         return self._stream.offer_chunk if self._stream is not None and self._chunked else self.write
 
     async def finish(self, last: bytes = b"") -> None:
-        """End a started stream in good order, with these last bytes of it. Raises StreamClosedError."""
+        """End a started stream in good order, with these last bytes of it. Raises StreamClosedError, unless the caller had all of it."""
         if self.gone or self.aborted:
             return
         connection: Inbound = self._handler.request.connection  # type: ignore[assignment]
+        whole = connection.whole
         connection.last = last
         self._written = inf  # nothing may be sent behind the end
         self._handler.finish()
-        if connection.written is not None:
+        if connection.written is not None and not whole:
             await connection.written

@@ -215,8 +215,7 @@ class Exchange:
         if self._heartbeat is not None:
             self._quieten()
         if self.client.gone and self.client.stalled:
-            self.error = errors.Timeout("client_stall", "The client stopped reading the response.")
-            self.error.code = "client_stall"  # the upstream was not late
+            self.error = errors.Timeout("client_stall", "The client stopped reading the response.", code="client_stall")
         if self.turn is not None and self.turn.job is not None:
             self.error = self.turn.job.error or self.error
         self.pass_on()

@@ -7,6 +7,7 @@ content   the first content has come: from here on no other upstream can take ov
 heard     the upstream has sent content, also where it is collected and can still be discarded
 ended     the answer has ended: its proof of completion came, or its failure
 error     the upstream's own error, while nothing was given out for it yet
+counted   the upstream has counted all of the answer, at its end or with its failure
 """
 
 from __future__ import annotations
@@ -123,6 +124,10 @@ class BytesLane:
     @property
     def usage(self) -> Usage | None:
         return self.observer.usage
+
+    @property
+    def counted(self) -> bool:
+        return self.observer.proof or self.observer.counted or (self.ended and self.error is None)
 
     @property
     def stop(self) -> str | None:
@@ -413,8 +418,12 @@ class EventsLane:
 
     @property
     def usage(self) -> Usage | None:
-        """The answer's, or as long as it has not ended what the upstream has counted so far."""
-        return self._metered or self.decoder.usage
+        """What the upstream has counted of this answer so far; of a whole one, which has not come by the decoder, what its events say."""
+        return self.decoder.usage or self._metered
+
+    @property
+    def counted(self) -> bool:
+        return self._metered is not None or (self.ended and self.error is None)
 
     def feed(self, chunk: bytes) -> bytes:
         decode = self.decoder.feed
@@ -463,6 +472,7 @@ class EventsLane:
                 self._closing.append(event)
             elif isinstance(event, ev.Fault):
                 self.error = event.error
+                self._metered = event.usage or self._metered
         first = len(events) - len(ends)
         return events[:first] if events[first:] == ends else [event for event in events if type(event) not in _ENDS]
 

@@ -19,7 +19,6 @@ from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply
 from ...codecs.request import Request
-from ...conf import providers
 from ...conf.model import Edits
 from ..wire import bodies
 from ..wire import headers as travel
@@ -219,6 +218,7 @@ def _spliced(attempt: Attempt) -> bytes:
     inlined = None if exchange.state is None else exchange.state.inlined(candidate, attempt.ledger)
     value = scan.value if inlined is None else inlined
     request = Request(exchange.shape, scan.model or candidate.model, scan.value, attempt.stream, ledger=attempt.ledger)
+    request.include_usage = scan.include_usage
     if inlined is not None or attempt.rewrites or scrub.is_foreign(body, own.marks):
         bare = dict(value)
         if exchange.summary is not None:
@@ -358,12 +358,7 @@ def _betas(attempt: Attempt) -> Betas | None:
 
 def _betas_in_body(attempt: Attempt, ledger: Ledger) -> list[str]:
     """The values of the caller's `anthropic-beta` that a translated body says; where it says some, the others are reported."""
-    candidate, capabilities = attempt.candidate, attempt.capabilities
-    if not (candidate.speaks.betas_at and capabilities.v_betas and capabilities.m_betas):
-        return []
-    provider = candidate.provider
-    own = provider.anthropic_beta != providers.known()[provider.interface].anthropic_beta
-    betas = candidate.betas if own else Betas(capabilities.v_betas)
+    betas = _betas(attempt) if attempt.candidate.speaks.betas_at else NO_BETAS
     passed, held_back = split(attempt.exchange.headers["anthropic-beta"], betas)
     if passed and held_back:
         ledger.drop(("header:anthropic-beta",))

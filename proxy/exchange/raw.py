@@ -53,6 +53,10 @@ class RawLane:
             return from_responses(value) if "input_tokens" in value else from_chat(value)
         return None
 
+    @property
+    def counted(self) -> bool:
+        return self.ended and self.error is None
+
     def feed(self, chunk: bytes) -> bytes:
         self._tail = chunk[-TAIL:] if len(chunk) >= TAIL else (self._tail + chunk)[-TAIL:]
         if self._streamed:

@@ -11,6 +11,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ...codecs import errors
 from ...conf import providers
 from ...conf.model import Price
 from ..keys.cost import charged
@@ -145,6 +146,7 @@ def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
         attempt.unsaid.routed,
         attempt.upstream_id or "",
         travel.region(attempt.upstream_headers),
+        isinstance(error, errors.UpstreamFault),
     )
 
 

@@ -43,7 +43,7 @@ def _used(attempt: Attempt) -> Usage | None:
     known = attempt.usage or (lane.usage if lane is not None else None)
     if known is None and not attempt.received and _left_waiting(attempt):
         return Usage(input=_prompt(attempt), output=0)
-    if attempt.status != 200 or (known is not None and (lane is None or (lane.ended and lane.error is None))):
+    if attempt.status != 200 or (known is not None and (lane is None or lane.counted)):
         return known
     if not attempt.received or (attempt.raw and not (lane is not None and lane.events)):
         return known

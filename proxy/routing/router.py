@@ -59,18 +59,20 @@ class Candidate:
     others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
     seed: bytes = b""  # of this upstream and model, alike in every process and after a reload
     carrier: Carrier | None = None  # how the API travels there, if not as at its own vendor
-    betas: Betas | None = None  # the values of `anthropic-beta` that it takes; None: all
     # derived once, as every request reads them several times
     name: str = field(init=False)  # `provider/model`, for headers, logs and metrics
     speaks: Shape = field(init=False, repr=False)  # the upstream's shape
     rules: tuple[Rule[Any], ...] = field(init=False, repr=False)  # for bodies of its own API; most upstreams have none
     walks: bool = field(init=False, repr=False)  # whether to find what it refuses of a body takes long
+    betas: Betas | None = field(init=False, repr=False)  # the values of `anthropic-beta` that it takes; None: all
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", f"{self.provider.provider}/{self.model}")
         object.__setattr__(self, "speaks", UPSTREAMS[self.shape])
         object.__setattr__(self, "rules", for_carried(self.speaks.rules, self.capabilities))
         object.__setattr__(self, "walks", any(rule.walks for rule in self.rules))
+        betas = self.provider.betas(self.capabilities.v_betas if self.speaks.betas_at else None)
+        object.__setattr__(self, "betas", None if betas is None else Betas(betas))
 
     @property
     def called(self) -> str:
@@ -457,7 +459,6 @@ class Router:
             source=self._source(provider),
             seed=self._seed(index, model_id),
             carrier=_carrier(upstream, provider),
-            betas=None if provider.anthropic_beta is None else Betas(provider.anthropic_beta),
         )
         plain = [first] + [
             replace(

@@ -74,6 +74,7 @@ class Call(NamedTuple):
     routed: str = ""  # the model to which the upstream gave the request
     id: str = ""  # the provider's own, that a caller was told
     region: str = ""  # where the provider answered, if it says so
+    of_upstream: bool = False  # the failure was the upstream's: the request was sent, or could not be delivered
 
 
 class Via(NamedTuple):

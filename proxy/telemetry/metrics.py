@@ -125,7 +125,9 @@ class Metrics:
             registry=registry,
         )
         self.cost = Counter("dragoman_cost_usd", "Cost of answers in USD, by the price table.", registry=registry)
-        self.upstream_errors = Counter("dragoman_upstream_errors", "Failed attempts, by kind of error.", ("kind",), registry=registry)
+        self.upstream_errors = Counter(
+            "dragoman_upstream_errors", "Attempts that failed at an upstream, by kind.", ("kind",), registry=registry
+        )
         self.retries = Counter("dragoman_retries", "Attempts repeated at the upstream that failed.", registry=registry)
         self.fallbacks = Counter("dragoman_fallbacks", "Attempts at another upstream after a failure.", registry=registry)
         self.choices = Counter(
@@ -275,7 +277,7 @@ class Metrics:
                 (self.retries if call.again else self.fallbacks).inc()
             if call.continued:
                 self.continued.inc()
-            if call.error:
+            if call.of_upstream:
                 self.upstream_errors.labels(call.error).inc()
 
     def _field(self, shape: str, api: str, field: str) -> tuple[str, str, str]:

@@ -137,6 +137,12 @@ class Inbound(httputil.HTTPConnection):
         waits = self._delegate is None if self._upgraded is None else self._upgraded.idle
         return waits and not self.stream.closed()
 
+    @property
+    def whole(self) -> bool:
+        """Whether the kernel has accepted all that the response's Content-Length promises, although it may not be finished yet."""
+        written = self.written
+        return written is not None and self._response.left == 0 and written.done() and not (written.cancelled() or written.exception())
+
     def sweep(self, now: float) -> None:
         """Close the connection if the caller has exceeded PATIENCE or HEAD_PATIENCE."""
         if not self.since or self._upgraded is not None:  # another protocol has timers of its own

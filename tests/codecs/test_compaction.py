@@ -410,6 +410,14 @@ def test_a_summary_before_an_answer(events: list[ev.Event], found: list[ev.Event
     check(found)
 
 
+def test_an_answer_that_failed_counts_with_what_was_used_before() -> None:
+    error, spent = errors.Broken("Down."), Usage(10, 5)
+    told = ev.Fault(error, Usage(12, 7))
+    assert compaction.Preceded(None, MADE, spent).over([START, told])[-1] == ev.Fault(error, Usage(22, 12))
+    assert compaction.Summary(spent).feed([START, told])[-1] == ev.Fault(error, Usage(22, 12))
+    assert ev.metered([START, ev.Metered(USAGE), ev.Fault(error)]) == USAGE
+
+
 def test_what_fails_before_the_answer_begins_is_another_upstreams_turn() -> None:
     fault = ev.Fault(errors.Broken("Down."))
     assert compaction.Preceded(None, MADE, None).over([START, ev.Opaque("x"), fault]) == [START, ev.Opaque("x"), fault]

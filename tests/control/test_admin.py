@@ -228,6 +228,7 @@ async def test_keys_by_the_api(control):
         ):
             answer = await http.request(method, path, json=body)
             assert (answer.status_code, next(iter(answer.json()))) == (status, "error"), (method, path, body, answer.text)
+            assert answer.headers.get("allow") == ("GET, POST" if status == 405 else None)
         bad = await http.post("/api/keys", json={"name": "b", "models": []})
         assert bad.json() == {"error": "models: must name at least one pattern; * is every model", "param": "models"}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ..codecs import grammar
-from ..scripted import sse, stream
+from ..scripted import respond, sse, stream
 from .stage import Stage
 from .upstreams import chat_chunk, chat_usage, completion, message, said
 
@@ -133,6 +133,15 @@ def test_T13_usage_that_the_caller_wants(stage: Stage) -> None:
     answer = stage.post("chat", body)
     assert stage.requests[0].body == body
     assert answer.content == b"".join(WITH_USAGE)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_usage_of_a_whole_answer_in_the_place_of_a_stream(stage: Stage, asked: bool) -> None:
+    """As of an upstream that ignores `stream: true`."""
+    whole = completion(said={"content": "Hi"}, usage={"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}).whole
+    stage.play([respond(whole)])
+    usages = chat_usages(stage.raw("chat", "chat", stream_options={"include_usage": asked}))
+    assert [usage["total_tokens"] for usage in usages] == ([7] if asked else [])
 
 
 def _loads(body: bytes) -> Any:

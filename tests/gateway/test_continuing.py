@@ -119,6 +119,30 @@ async def test_the_next_one_goes_on(client: str, first: str, name: str) -> None:
         assert b"dragoman_continued_total 1.0" in metrics
 
 
+@pytest.mark.parametrize("second", ["messages", "responses"])
+@inside_once
+async def test_each_attempt_is_charged_once(second: str) -> None:
+    """What the caller is told, of both, is what is charged."""
+    with Provider(Upstreams(bad=cut("closed"), good=rest())) as provider:
+        async with Inside(configuration("chat", second), provider) as gateway, gateway.ask("messages", "bad/m", stream=True) as caller:
+            _, headers = await caller.head()
+            told = json.loads((await caller.body(headers)).partition(b"event: message_delta\ndata: ")[2].partition(b"\n")[0])["usage"]
+            await gateway.until(lambda: gateway.lines)
+            tokens = gateway.lines[0]["tokens"]
+    assert (tokens["input"], tokens["output"]) == (told["input_tokens"], told["output_tokens"])
+
+
+@inside_once
+async def test_a_caller_of_chat_has_the_usage_that_it_asks_for() -> None:
+    with Provider(Upstreams(bad=cut("closed"), good=rest())) as provider:
+        asked = {"stream": True, "stream_options": {"include_usage": True}}
+        async with Inside(configuration("chat", "messages"), provider) as gateway, gateway.ask("chat", "bad/m", **asked) as caller:
+            _, headers = await caller.head()
+            said = await caller.body(headers)
+    told = [json.loads(line[6:]).get("usage") for line in said.splitlines() if line.startswith(b"data: {")]
+    assert told[-1]["completion_tokens"] > 7  # of both
+
+
 @pytest.mark.parametrize("client", SHAPES)
 @inside_once
 async def test_what_the_caller_sees(client: str) -> None:

@@ -12,6 +12,8 @@ from dragoman.proxy.telemetry.metrics import Metrics
 
 from ..scripted import Provider, Request, Step, Steps, chunk, close, respond, sse, stream_head, until_closed
 from .inside import Inside, inside_once
+from .spoken import ASKED, PATHS
+from .wire import request
 
 ENTRY = '  - {{model: up/{name}, base_url: "UPSTREAM/{name}", access_key: k, apis: [{api}], {more}}}\n'
 USAGE = {"prompt_tokens": 100, "completion_tokens": 30, "total_tokens": 130}
@@ -257,6 +259,34 @@ async def test_a_stream_is_open_until_its_client_leaves() -> None:
             assert found.pop("dragoman_cost_usd_total") > 0
             counts = ("request_seconds_count", "overhead_seconds_count", "time_to_first_token_seconds_count", "client_disconnects_total")
             assert found == {f"dragoman_{name}": 1 for name in counts} | {"dragoman_requests_total{status=200}": 1}
+
+
+@pytest.mark.parametrize(
+    ("more", "shape", "api", "asked", "headers", "status"),
+    [
+        ("", "messages", "chat_completions", {"top_k": 3}, {"x_dragoman_strict": "1"}, 400),
+        ("", "chat", "messages", {"n": 2}, {}, 400),
+        ("access_key: $NONE", "chat", "chat_completions", {}, {}, 502),
+    ],
+    ids=["strict", "untranslatable", "no key"],
+)
+@inside_once
+async def test_what_is_refused_here_is_no_error_of_the_upstream(
+    more: str, shape: str, api: str, asked: dict[str, Any], headers: dict[str, str], status: int
+) -> None:
+    entry = ENTRY.replace("access_key: k, ", "") if more else ENTRY
+    body = {"model": "up/case", **ASKED[shape], **asked}
+    with Provider([]) as provider:
+        async with Inside(f"model_providers:\n{entry.format(name='case', api=api, more=more)}", provider) as gateway:
+            before = samples(gateway)
+            async with gateway.call(request(PATHS[shape], body, **headers)) as caller:
+                assert (await caller.head())[0] == status
+                await gateway.until(lambda: gateway.lines)
+            found = grown(gateway, before)
+            assert found[f"dragoman_requests_total{{status={status}}}"] == 1
+            assert not [name for name in found if name.startswith(ERRORS)]
+            assert "; failed, " in gateway.lines[0]["tried"][0]
+        assert not provider.requests
 
 
 def test_every_metric_of_requests_is_driven_here() -> None:

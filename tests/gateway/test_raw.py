@@ -7,8 +7,11 @@ connection is cut, and never ended as if the answer were whole. And callers that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
+import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -585,6 +588,30 @@ async def test_a_native_background_response_is_charged_once(streamed: bool) -> N
             tokens = [line.get("tokens") for line in gateway.lines]
             assert tokens == [None, None, {"input": 30, "output": 4, "cached": 0}, *[None] * (len(tokens) - 3)]
             assert all(line["upstream"] == "responses/m" for line in gateway.lines)
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@inside_once
+async def test_a_caller_who_closes_behind_the_last_byte_has_not_left(reset: bool, tmp_path: Path) -> None:
+    """Something may still be done for the answer when all bytes of its Content-Length are sent: here the charge waits for the state."""
+    answers, file = iter([QUEUED, DONE]), tmp_path / "state.db"
+    with Provider(lambda asked: [respond(next(answers))]) as provider:
+        async with Inside(f"{KEYED}\nstate_storage: {{type: sqlite, path: {file}}}", provider) as gateway:
+            await call(gateway, "/v1/responses", ITEMS | {"background": True})
+            with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                asked = request("/v1/responses/resp_1", b"", "GET", authorization="Bearer a-key-of-somebody")
+                async with gateway.call(asked) as caller:
+                    _, headers = await caller.head()
+                    assert orjson.loads(await caller.body(headers)) == DONE
+                    (exchange,) = gateway.gateway.exchanges
+                    caller.leave(reset)
+                    await gateway.until(lambda: not gateway.server._connections)
+                assert exchange in gateway.gateway.exchanges
+                other.execute("ROLLBACK")
+            await gateway.until(lambda: len(gateway.lines) == 2 and gateway.idle)
+            line = gateway.lines[1]
+            assert (line["status"], line.get("client_left", False), line["tokens"]["output"]) == (200, False, 4)
 
 
 @inside_once

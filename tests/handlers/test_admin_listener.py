@@ -45,6 +45,14 @@ async def test_pages(http_client: AsyncHTTPClient, base_url: str) -> None:
         assert (await ask(http_client, base_url + path)).code in (400, 404)
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/metrics", "GET"), ("/", "GET"), ("/inspector/switch", "POST"), ("/inspector/live", "GET"), ("/explain", "GET")]
+)
+async def test_a_405_names_the_methods_that_there_are(http_client: AsyncHTTPClient, base_url: str, path: str, allowed: str) -> None:
+    answer = await ask(http_client, base_url + path, "PUT", {})
+    assert (answer.code, answer.headers["Allow"], orjson.loads(answer.body)) == (405, allowed, {"error": "Method Not Allowed"})
+
+
 async def test_it_answers_to_its_names(http_client: AsyncHTTPClient, base_url: str) -> None:
     for host, code in (("admin.example", 200), ("127.0.0.1", 200), ("evil.example", 403)):
         assert (await ask(http_client, f"{base_url}/inspector/exchanges", host=host)).code == code

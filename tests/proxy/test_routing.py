@@ -346,6 +346,23 @@ def capabilities(entry, model="x"):
     return router(f"model_providers: [{{{entry}}}]").candidates("chat", model).candidates[0].capabilities
 
 
+@pytest.mark.parametrize(
+    ("more", "api", "passed"),
+    [
+        ("", "messages", "compact-2026-01-12"),  # of the provider
+        ("", "converse", "thinking-x"),  # of the model
+        (", anthropic_beta: [new-*]", "messages", "new-1"),
+        (", anthropic_beta: [new-*]", "converse", "new-1"),
+        (", capabilities: {v.betas: []}, anthropic_beta: [new-*]", "converse", None),
+    ],
+)
+def test_which_betas_go_up_is_known_with_the_candidate(more, api, passed):
+    entry = f"model: bedrock/anthropic.claude-opus-4-8, aws: {{region: us-east-1}}, apis: [{api}]{more}"
+    betas = router(f"model_providers: [{{{entry}, name: x}}]").candidates("messages", "x").candidates[0].betas
+    asked = ("compact-2026-01-12", "thinking-x", "new-1")
+    assert [value for value in asked if betas.passed(value)] == ([passed] if passed else [])
+
+
 def test_an_unknown_model_at_an_unknown_host_has_the_defaults():
     found = capabilities("model: new/x, base_url: 'http://h'")
     assert found == Capabilities(reasoning_domain=found.reasoning_domain)

@@ -124,6 +124,8 @@ class Decoder:
 
 
 def decode_response(body: dict[str, Any], reply: Reply) -> list[ev.Event]:
+    if "said" not in body:
+        return [ev.Fault(errors.Broken("The toy failed."))]
     texts = [ev.Text(0, text) for text in body["said"] if text]
     end = (ev.PartStop(0), ev.Metered(_usage(body["cost"])), ev.Stop(_REASON[body["why"]]))
     return [ev.Start("", body["who"], 0), ev.TextStart(0), *texts, *end]
@@ -132,7 +134,7 @@ def decode_response(body: dict[str, Any], reply: Reply) -> list[ev.Event]:
 class Observer:
     def __init__(self, reply: Reply) -> None:
         self.bare = 0
-        self.content = self.proof = False
+        self.content = self.proof = self.counted = False
         self.error: errors.GatewayError | None = None
         self.usage: Usage | None = None
         self.stop: str | None = None

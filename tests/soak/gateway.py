@@ -14,12 +14,15 @@ from urllib.request import urlopen
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
+from dragoman.codecs import errors
+
 from ..attack.servers import Server
 from ..conftest import Running, free_port
 from .provider import Provider
 
 WORKERS = 2
 
+_REFUSED = {kind.__name__.lower() for kind in (errors.ClientFault, *errors.ClientFault.__subclasses__(), errors.Unconfigured)}
 _LISTENS = (b"model ", b"models ", b"admin ")  # what `serve` says at its start
 _ENTRY = '  - {{model: "{model}", name: "{name}", provider_interface: {dialect}, base_url: "http://127.0.0.1:{port}/v1", {more}}}'
 
@@ -126,7 +129,7 @@ class Soaked:
             ("output", tokens.get("output", 0)),
             ("left", line.get("client_left", False)),
             ("further", line.get("attempts", 1) - 1),
-            ("failed", sum("; failed, " in one for one in tried)),
+            ("failed", sum(_of_upstream(one) for one in tried)),
         ):
             self.lines.sums[name] += count
 
@@ -169,6 +172,12 @@ class Soaked:
     def reload(self, config: str) -> None:
         self.file.write_text(config)
         self.running.process.send_signal(signal.SIGHUP)
+
+
+def _of_upstream(tried: str) -> bool:
+    """Whether an attempt, as the log has it, failed at its upstream, and was not refused before."""
+    _, failed, kind = tried.partition("; failed, ")
+    return bool(failed) and kind.partition(":")[0] not in _REFUSED
 
 
 def free_ports() -> dict[str, int]:

@@ -1,0 +1,100 @@
+"""What is charged for an answer with status 200 that failed: what its upstream counted, where it says so with the failure."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from ..scripted import LAST_CHUNK, Provider, Request, Step, chunk, respond, sse, stream_head
+from .inside import CONFIG, Inside, inside_once
+from .spoken import SHAPES, SPEECH
+
+ENTRIES = CONFIG + '\n  - {model: "gemini/*", base_url: "UPSTREAM/v1beta", access_key: sk-upstream, apis: [gemini]}'
+
+ERROR = {"message": "The model crashed.", "type": "server_error", "param": None, "code": None}
+OF_GOOGLE = {"error": {"code": 500, "message": "The model crashed.", "status": "INTERNAL"}}
+CHAT = {"usage": {"prompt_tokens": 12, "completion_tokens": 7, "total_tokens": 19}}
+MESSAGES = {"usage": {"input_tokens": 12, "output_tokens": 7}}
+RESPONSES = {"usage": {"input_tokens": 12, "output_tokens": 7, "total_tokens": 19}}
+GEMINI = {"usageMetadata": {"promptTokenCount": 12, "candidatesTokenCount": 7, "totalTokenCount": 19}}
+
+FAILED = {"id": "resp_1", "object": "response", "created_at": 1, "status": "failed", "model": "m", "error": ERROR, "output": []} | RESPONSES
+BROKEN_CALL = {"id": "c", "type": "function", "function": {"name": "", "arguments": "{}"}}
+
+WHOLE: dict[str, tuple[str, object]] = {
+    "chat": ("chat", {"error": ERROR} | CHAT),
+    "chat, in the choice": ("chat", SPEECH["chat"].whole | {"choices": [{"index": 0, "error": ERROR, "finish_reason": "error"}]} | CHAT),
+    "chat, no answer": ("chat", {"id": "c", "object": "chat.completion"} | CHAT),
+    "messages": ("messages", {"type": "error", "error": {"type": "api_error", "message": "The model crashed."}} | MESSAGES),
+    "responses": ("responses", {"error": ERROR} | RESPONSES),
+    "responses, failed": ("responses", FAILED),
+    "responses, cancelled": ("responses", FAILED | {"status": "cancelled", "error": None}),
+    "gemini": ("gemini", OF_GOOGLE | GEMINI),
+}
+TOLD = {"type": "error", "error": {"type": "api_error", "message": "The model crashed."}}
+STREAMED: dict[str, tuple[str, bytes]] = {
+    "chat": ("chat", sse({"error": ERROR} | CHAT)),
+    "chat, in the choice": ("chat", sse({"id": "c", "choices": [{"index": 0, "delta": {}, "error": ERROR}]} | CHAT)),
+    "messages": ("messages", sse(TOLD | MESSAGES, "error")),
+    "responses": ("responses", sse({"type": "response.failed", "sequence_number": 9, "response": FAILED}, "response.failed")),
+    "gemini": ("gemini", sse(OF_GOOGLE | GEMINI)),
+}
+GOOGLES_WORDS = [sse({"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": "Hello " * 900}]}}]})]
+
+
+def streamed(upstream: str, last: bytes) -> list[Step]:
+    words = GOOGLES_WORDS if upstream == "gemini" else [*SPEECH[upstream].opening, SPEECH[upstream].word("Hello " * 900)]
+    return [stream_head(), *map(chunk, words), chunk(last), LAST_CHUNK]
+
+
+async def tokens(upstream: str, caller: str, steps: list[Step], stream: bool) -> tuple[int, int]:
+    """What is charged, input and output."""
+
+    def script(request: Request) -> list[Step]:
+        return steps
+
+    with Provider(script) as provider:
+        async with Inside(ENTRIES, provider) as gateway, gateway.ask(caller, f"{upstream}/m", stream=stream) as asked:
+            await asked.reader.read(1)
+            await gateway.until(lambda: gateway.lines)
+            (line,) = gateway.lines
+            return line["tokens"]["input"], line["tokens"]["output"]
+
+
+@pytest.mark.parametrize("caller", SHAPES)
+@pytest.mark.parametrize("name", WHOLE)
+@inside_once
+async def test_a_whole_answer_that_failed(name: str, caller: str) -> None:
+    upstream, body = WHOLE[name]
+    assert await tokens(upstream, caller, [respond(body)], False) == (12, 7)
+
+
+@pytest.mark.parametrize("caller", SHAPES)
+@pytest.mark.parametrize("name", STREAMED)
+@inside_once
+async def test_a_stream_that_failed(name: str, caller: str) -> None:
+    upstream, last = STREAMED[name]
+    assert await tokens(upstream, caller, streamed(upstream, last), True) == (12, 7)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@inside_once
+async def test_an_answer_that_this_gateway_cannot_carry(stream: bool) -> None:
+    """A call without a name: the upstream has counted what it wrote all the same."""
+    message = {"role": "assistant", "content": None, "tool_calls": [BROKEN_CALL | {"index": 0}]}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    body = SPEECH["chat"].whole | {"choices": [choice]} | CHAT
+    last = sse({"id": "c", "choices": [{"index": 0, "delta": message, "finish_reason": "tool_calls"}]} | CHAT) + sse("[DONE]")
+    steps = streamed("chat", last) if stream else [respond(body)]
+    assert await tokens("chat", "messages", steps, stream) == (12, 7)
+
+
+@pytest.mark.parametrize("caller", SHAPES)
+@inside_once
+async def test_a_count_from_before_the_failure_is_only_the_least(caller: str) -> None:
+    """A stream of the Messages API begins with a count, and tells the rest at its end: which did not come."""
+    upstream = "messages"
+    used = await tokens(upstream, caller, streamed(upstream, sse(TOLD, "error")), True)
+    begun = orjson.loads(SPEECH[upstream].opening[0].partition(b"data: ")[2])["message"]["usage"]
+    assert used[0] >= begun["input_tokens"]
+    assert used[1] > 900 > begun["output_tokens"]
