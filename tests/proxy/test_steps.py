@@ -60,6 +60,9 @@ class Caller:
         self.answered()
         await asyncio.sleep(0)  # the socket sends it at the end of the turn
 
+    def abort(self):
+        self.aborted = True
+
 
 def run(monkeypatch, answered=lambda: None):
     """What was done for REQUESTS of them, in order. answered: called with each answer."""
