@@ -199,6 +199,8 @@ TRUSTED = {
     "conf/read.py:_PASSWORD_HASH": "the operator's file",
     "conf/read.py:_DURATION": "the operator's file",
     "conf/read.py:_SIZE": "the operator's file",
+    "conf/document.py:_NO_TEXT": "the operator's file",
+    "conf/read.py:_SURROGATE": "the operator's environment",
     "conf/read.py:_CONTROL": "the operator's file",
     "conf/read.py:_HEADER_NAME": "the operator's file",
     "conf/read.py:_HOST": "the operator's file",
