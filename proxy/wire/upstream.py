@@ -51,6 +51,7 @@ from . import egress, http1
 from .connect import refusal
 from .pool import Connection, Origin, Pool
 from .resolver import LookUp, system_look_up
+from .socket import SHORT
 
 FIRST_WRITE = 64 * 1024  # bytes of the body that are sent in one write with the head
 WRITE_SLICE = 256 * 1024  # bytes offered to the kernel at once
@@ -274,10 +275,10 @@ class _Call:
         self._unsent = [memoryview(head + body[:FIRST_WRITE])]
         if len(body) > FIRST_WRITE:
             self._unsent.append(memoryview(body)[FIRST_WRITE:])
-        if self._producing is None:
+        if self._producing is None and len(body) <= SHORT:
             self._pool.outbox.add(self)
-        else:
-            self.flush()  # parts may follow in this turn
+        else:  # parts may follow in this turn; a long body is still in the processor's caches
+            self.flush()
 
     def flush(self) -> None:
         """Send the request, unless the call has ended or gone over to another connection meanwhile."""
