@@ -281,7 +281,7 @@ class _Call:
             self.flush()
 
     def flush(self) -> None:
-        """Send the request, unless the call has ended or gone over to another connection meanwhile."""
+        """Send what is unsent; nothing if the call has ended or opens another connection."""
         if self._connection is not None and self._unsent:
             self._send()
             if self._unsent and self._connection is not None:
@@ -338,9 +338,7 @@ class _Call:
             return
         self._drained = self._loop.create_future()
         self._unsent.append(memoryview(data))
-        self._send()
-        if self._unsent:
-            self._connection.when_writable(self._send)
+        self.flush()
         await self._drained
 
     # -- the response --
