@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .anything import at
 from .errors import Unsupported
 from .ledger import Ledger, Path
 
@@ -394,6 +395,6 @@ class Request:
 
 def _blocks(moderation: Any) -> bool:
     """Whether what it finds is to be blocked, and not only to be told."""
-    policy = moderation.get("policy") if isinstance(moderation, dict) else None
+    policy = at(moderation, "policy")
     rules = policy.values() if isinstance(policy, dict) else ()
     return any(isinstance(rule, dict) and rule.get("mode") == "block" for rule in rules)

@@ -14,6 +14,7 @@ from functools import reduce
 from typing import Any
 
 from . import quirks
+from .anything import at, dicts_of
 
 MOST = 1_000_000_000
 """The maximum of a token count: anything above is invalid, and would exhaust every budget at once."""
@@ -82,7 +83,7 @@ def count(value: Any) -> int:
 
 
 def _maybe(details: Any, key: str) -> int | None:
-    value = details.get(key) if isinstance(details, dict) else None
+    value = at(details, key)
     return None if value is None else count(value)
 
 
@@ -165,13 +166,12 @@ def from_chat(usage: dict[str, Any], tier: Any = None) -> Usage:
 def from_responses(usage: dict[str, Any], tier: Any = None, tools: Any = None) -> Usage:
     """From a response's `usage`, and its `tool_usage`."""
     details = usage.get("input_tokens_details")
-    lives = details.get("cache_write_tokens_details") if isinstance(details, dict) else None
     converted = Usage(
         input=count(usage.get("input_tokens")),
         output=count(usage.get("output_tokens")),
         cache_read=_maybe(details, "cached_tokens"),
         cache_write=_maybe(details, "cache_write_tokens"),
-        cache_write_long=_maybe(lives, "ttl_12h_tokens"),
+        cache_write_long=_maybe(at(details, "cache_write_tokens_details"), "ttl_12h_tokens"),
         reasoning=_maybe(usage.get("output_tokens_details"), "reasoning_tokens"),
         tier=tier if isinstance(tier, str) else None,
         tools=_tools(tools, web_search=("web_search", "num_requests"), image_tokens=("image_gen", "total_tokens")),
@@ -184,8 +184,7 @@ def from_messages(usage: dict[str, Any]) -> Usage:
 
     The counts are those of all rounds if it lists them: the ones at the top leave out a compaction and what helpers used.
     """
-    iterations = usage.get("iterations")
-    rounds = [each for each in iterations if isinstance(each, dict)] if isinstance(iterations, list) else []
+    rounds = dicts_of(usage, "iterations")
     if not any(_counted(each, _ITERATED) for each in rounds):
         rounds = []
     converted = reduce(added, map(_of_round, rounds or [usage]))

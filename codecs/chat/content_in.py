@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import jsontext, media, prose, quirks
+from ..anything import at
 from ..errors import Unsupported, UnsupportedContent
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ids import digest
@@ -260,8 +261,7 @@ def sealed_of(fields: Fields, ledger: Ledger) -> Sealed | None:
     if extra is None:
         return None
     path = (*fields.path, "extra_content")
-    google = extra.get("google") if isinstance(extra, dict) else None
-    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    signature = at(extra, "google", "thought_signature")
     if isinstance(signature, str) and signature:
         return Sealed("google", signature, path)
     ledger.drop(path)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from .. import errors, jsontext
+from ..anything import dicts_of, str_of
 from ..endings import UNKNOWN, reason_of
 from ..likeness import CONTENT, NOTHING, around
 from ..reply import Reply
 from ..sse import Frame
 from ..usage import Usage, from_chat, merged
-from .anything import dicts_of, str_of, usage_of
+from .chunks import usage_of
 from .errors_in import error_of, is_error
 
 
@@ -117,7 +118,7 @@ class Observer:
         self.proof = self.error is None
 
     def _see(self, name: bytes, chunk: dict[str, Any], member: str) -> None:
-        choices = dicts_of(chunk.get("choices"))
+        choices = dicts_of(chunk, "choices")
         usage = usage_of(chunk, next(iter(choices), None))
         if usage:
             self._usage = merged(self._usage, usage)

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from .. import errors, jsontext, quirks
+from ..anything import dicts_in, dicts_of, seconds_of, str_of
 from ..arguments import Telling
 from ..endings import UNKNOWN, failed, reason_of
 from ..events import (
@@ -46,8 +47,8 @@ from ..reply import Reply
 from ..sse import Frame
 from ..tools import ToolText, not_allowed
 from ..usage import Usage, from_chat, merged
-from .anything import choice_of, dicts_of, seconds_of, str_of, texts_of, usage_of
 from .calls_in import Slot, Slots
+from .chunks import choice_of, usage_of
 from .details_in import ANTHROPIC, Entry, Verbatim, entry_text, entry_value, is_shared, seals, with_opaque
 from .errors_in import error_of, is_error
 
@@ -268,7 +269,7 @@ class StreamDecoder:
 
     def _other_choices(self, chunk: dict[str, Any], first: dict[str, Any], events: list[Event]) -> None:
         """Merge choices of index 0 into one answer: GitHub Copilot sends text in one and tool calls in the next."""
-        for choice in dicts_of(chunk["choices"]):
+        for choice in dicts_of(chunk, "choices"):
             if choice.get("index"):
                 self._ignore(f"choices[{choice['index']}]"[:_LONGEST_LABEL])
             elif choice is not first and not self.ended:
@@ -286,7 +287,7 @@ class StreamDecoder:
 
     def _start(self, chunk: dict[str, Any]) -> Start:
         self._started = True
-        return Start(str_of(chunk, "id"), str_of(chunk, "model"), seconds_of(chunk.get("created")))
+        return Start(str_of(chunk, "id"), str_of(chunk, "model"), seconds_of(chunk, "created"))
 
     def _delta(self, delta: dict[str, Any], choice: dict[str, Any], events: list[Event]) -> None:
         """Append the events of one delta, in the order in which models produce them."""
@@ -301,7 +302,7 @@ class StreamDecoder:
             signature = self._signature(delta["extra_content"], spoken, "choices[0].message.extra_content")
             if signature and opened is not None:
                 events.append(Seal(opened.part, "google", signature))
-        for annotation in dicts_of(delta.get("annotations")):
+        for annotation in dicts_of(delta, "annotations"):
             self._annotation(annotation, events)
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
@@ -316,7 +317,7 @@ class StreamDecoder:
             self._received = self._lost = True
             self._report("choices[0].message.audio", events)
         whole = "delta" not in choice
-        for entry in dicts_of(delta.get("tool_calls")):
+        for entry in dicts_of(delta, "tool_calls"):
             self._call(entry, len(self._slots.all) if whole else None, events)
         call = delta.get("function_call")
         if isinstance(call, dict) and any(call.values()):
@@ -334,10 +335,11 @@ class StreamDecoder:
         if isinstance(content, str):
             self._piece(Text, content, events, entries if isinstance(entries, list) and entries else None)
             return
-        for part in dicts_of(content):  # Mistral
+        for part in dicts_in(content):  # Mistral
             if part.get("type") == "thinking":
                 inner = part.get("thinking")
-                self._piece(Reasoning, inner if isinstance(inner, str) else texts_of(inner), events)
+                thought = inner if isinstance(inner, str) else "".join(str_of(each, "text") for each in dicts_in(inner))
+                self._piece(Reasoning, thought, events)
             else:
                 text = str_of(part, "text")
                 self._piece(Text, text, events)
@@ -409,7 +411,7 @@ class StreamDecoder:
         if _REASONING.isdisjoint(delta):
             return
         string = next((text for key in quirks.REASONING_FIELDS if (text := str_of(delta, key))), "")
-        details = list(dicts_of(delta.get("reasoning_details")))
+        details = dicts_of(delta, "reasoning_details")
         speaking = [entry for entry in details if entry_text(entry)]
         as_string = self._spoken or bool(string)
         if string and not self._thought.plain:

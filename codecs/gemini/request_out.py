@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import deferral, rules
+from ..anything import at
 from ..capabilities import Capabilities
 from ..errors import Malformed
 from ..ledger import concrete
@@ -28,9 +29,7 @@ _TIER_HEADER = "x-vertex-ai-llm-shared-request-type"  # of Vertex AI, which take
 
 def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
     """Whether the model thinks when it is sent this body: unless its budget is 0."""
-    config = body.get("generationConfig")
-    thinking = config.get("thinkingConfig") if isinstance(config, dict) else None
-    return capabilities.g_thinking != "none" and not (isinstance(thinking, dict) and thinking.get("thinkingBudget") == 0)
+    return capabilities.g_thinking != "none" and at(body, "generationConfig", "thinkingConfig", "thinkingBudget") != 0
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
