@@ -11,7 +11,7 @@ from ..reply import Reply
 from ..sse import Frame
 from ..usage import Usage, from_chat, merged
 from .anything import dicts_of, str_of, usage_of
-from .errors_in import error_of, is_error
+from .errors_in import ERRORS, error_of, is_error
 
 
 class Observer:
@@ -122,7 +122,7 @@ class Observer:
         if usage:
             self._usage = merged(self._usage, usage)
         self._tier = chunk.get("service_tier") or self._tier
-        if name == b"error" or is_error(chunk):
+        if name in ERRORS or is_error(chunk):
             self.error, self.counted = error_of(chunk), bool(usage)
             return
         self.bare += not choices

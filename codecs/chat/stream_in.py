@@ -49,7 +49,7 @@ from ..usage import Usage, from_chat, merged
 from .anything import choice_of, dicts_of, seconds_of, str_of, texts_of, usage_of
 from .calls_in import Slot, Slots
 from .details_in import ANTHROPIC, Entry, Verbatim, entry_text, entry_value, is_shared, seals, with_opaque
-from .errors_in import error_of, is_error
+from .errors_in import ERRORS, error_of, is_error
 
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
 
@@ -239,7 +239,7 @@ class StreamDecoder:
         if usage:
             self._usage = merged(self._usage, usage)
         self._tier = chunk.get("service_tier") or self._tier
-        if name == b"error" or is_error(chunk):
+        if name in ERRORS or is_error(chunk):
             return with_usage(self._fault(error_of(chunk)), self.usage if usage else None)
         if choice is None:
             self._beside(chunk)
