@@ -347,9 +347,17 @@ def _place(part: DocumentPart, file: str, path: Path) -> None:
 
 
 def _audio(fields: Fields, ledger: Ledger) -> AudioPart:
-    audio = fields.inner("input_audio")
-    if audio is None:
-        raise missing((*fields.path, "input_audio"))
+    path = (*fields.path, "input_audio")
+    value = fields.take("input_audio")
+    if value is None:
+        raise missing(path)
+    if isinstance(value, str):  # Mistral takes it without its format
+        data = media.clean_base64(value, path)
+        kind = media.sniff_sound(data)
+        if not kind:
+            raise _not_supported("this kind of audio", fields.path)
+        return AudioPart(fields.path, kind, data)
+    audio = Fields(value, path)
     form = audio.required("format").lower()
     if not form.isalnum() or len(form) > 16:
         raise invalid((*audio.path, "format"), "must be the name of a format, such as wav or mp3")
