@@ -7,10 +7,10 @@ from typing import Any
 
 from .. import jsontext, media, prose, quirks
 from ..anything import at
-from ..errors import Unsupported, UnsupportedContent
+from ..errors import UnsupportedContent, unsupported_content
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ids import digest
-from ..ledger import Ledger, Path, concrete
+from ..ledger import Ledger, Path
 from ..request import (
     AudioPart,
     Cache,
@@ -84,7 +84,7 @@ class MessageReader:
     def _assistant(self, fields: Fields, i: int) -> Turn:
         path = fields.path
         if fields.take("audio") is not None:
-            raise _not_supported("audio", (*path, "audio"))
+            raise unsupported_content("audio", (*path, "audio"))
         fields.ignore("parsed")  # the content as parsed by the SDK
         content = fields.take("content")
         texts = [] if content is None else self._marked(fields, self._parts(content, (*path, "content"), "assistant"))
@@ -172,7 +172,7 @@ class MessageReader:
         if decode is None or role not in _ONLY_OF.get(kind, (role,)):
             if role == "assistant":
                 return ForeignPart(kind, path)
-            raise _not_supported(f"content of type {kind[:64]}", path)
+            raise unsupported_content(f"content of type {kind[:64]}", path)
         decoded = decode(fields, self._ledger)
         fields.report(self._ledger)
         return decoded
@@ -314,7 +314,7 @@ def _file(fields: Fields, ledger: Ledger) -> DocumentPart:
     data = file.text("file_data")
     if data is None:
         if file.take("file_id") is not None:
-            raise _not_supported("a file by its id", fields.path)
+            raise unsupported_content("a file by its id", fields.path)
         raise missing((*file.path, "file_data"))
     part = DocumentPart(fields.path, title=file.text("filename") or "", cache=cache_of(fields, ledger))
     part.media_type, part.data = media.parse_file(data, (*file.path, "file_data"))
@@ -342,7 +342,3 @@ _PARTS: dict[str, Callable[[Fields, Ledger], Part]] = {
     "file": _file,
     "input_audio": _audio,
 }
-
-
-def _not_supported(what: str, path: Path) -> Unsupported:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))
