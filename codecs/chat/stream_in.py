@@ -56,6 +56,7 @@ INTERRUPTED = "The upstream's stream ended before the answer was complete."
 
 _MOST_LABELS, _LONGEST_LABEL = 64, 64
 _MOST_SOURCES = 256
+_ANNOTATIONS = "choices[0].message.annotations"
 _CALLS = frozenset({"function", "custom", ""})  # types of calls
 # members of a delta or message that are read or carry no content
 _KNOWN = frozenset(
@@ -91,7 +92,7 @@ class StreamDecoder:
     """Decodes the frames of one answer. ended: Stop or Fault was returned; later frames are ignored."""
 
     __slots__ = (
-        "_before", "_calls", "_cited", "_finish", "_foreign", "_joining", "_late", "_lost", "_open",
+        "_before", "_calls", "_cited", "_early", "_finish", "_foreign", "_joining", "_late", "_lost", "_open",
         "_parts", "_past", "_received", "_sequence", "_slots", "_sources", "_spoken", "_started", "_thought", "_tier", "_tools",
         "_unfinished", "_unsaid", "_usage", "_usual", "_whole", "ended",
     )  # fmt: skip
@@ -118,6 +119,7 @@ class StreamDecoder:
         self._whole = False  # the answer is a complete body, not a stream
         self._lost = False  # content was received that no hub event can carry
         self._cited: set[str] = set()  # URLs
+        self._early: list[tuple[str, str]] = []  # URL and title of sources received while no text was open
         self._sources: dict[str, list[Any]] = {}  # sources of the text as a whole, by member name
         self._usage: dict[str, Any] | None = None
         self._tier: Any = None
@@ -365,6 +367,9 @@ class StreamDecoder:
         self._received = True
         self._open = opened = _Open(self._next_part(), kind)
         events.append(TextStart(opened.part) if kind is Text else ReasoningStart(opened.part))
+        if self._early and kind is Text:
+            events += [Citation(opened.part, *source) for source in self._early]
+            self._early = []
         return opened
 
     def _next_part(self) -> int:
@@ -494,8 +499,13 @@ class StreamDecoder:
         cited = inner if isinstance(inner, dict) else annotation
         url = str_of(cited, "url")
         opened = self._open
-        if annotation.get("type") != "url_citation" or not url or opened is None or opened.kind is not Text:
-            self._report("choices[0].message.annotations", events)
+        if annotation.get("type") != "url_citation" or not url:
+            self._report(_ANNOTATIONS, events)
+            return
+        if opened is None or opened.kind is not Text:  # Xiaomi and OpenRouter name what they have found before the model speaks
+            if url not in self._cited and len(self._early) < _MOST_SOURCES:
+                self._cited.add(url)
+                self._early.append((url, str_of(cited, "title")))
             return
         start, end = cited.get("start_index"), cited.get("end_index")
         citation = Citation(opened.part, url, str_of(cited, "title"))
@@ -626,6 +636,8 @@ class StreamDecoder:
         if not self._started:
             events.append(self._start({}))
         self._cite_sources(events)
+        if self._early:
+            self._report(_ANNOTATIONS, events)
         self._close(events)
         for slot in self._slots.all:
             if slot.part < 0 and slot.name:

@@ -462,6 +462,17 @@ OPAQUE = [ev.Opaque("choices[0].message.annotations")]
         ([says("ab", annotations=[cited(None, "x")])], [*text(0, "ab")[:-1], ev.Citation(0, "u", "t"), ev.PartStop(0)]),
         ([says("a", annotations=[{"type": "url_citation", "url": "u"}])], [*text(0, "a")[:-1], ev.Citation(0, "u", ""), ev.PartStop(0)]),
         ([chunk({"annotations": [cited()]})], OPAQUE),
+        (  # what was searched for before the model speaks
+            [chunk({"annotations": [cited(), cited(url="v")]}), chunk({"annotations": [cited()]}), says("ab")],
+            [ev.TextStart(0), ev.Citation(0, "u", "t"), ev.Citation(0, "v", "t"), ev.Text(0, "ab"), ev.PartStop(0)],
+        ),
+        (  # and while it thinks
+            [chunk({"reasoning_content": "hm", "annotations": [cited()]}), says("ab")],
+            [
+                *(ev.ReasoningStart(0), ev.Reasoning(0, "hm"), ev.PartStop(0)),
+                *(ev.TextStart(1), ev.Citation(1, "u", "t"), ev.Text(1, "ab"), ev.PartStop(1)),
+            ],
+        ),
         ([chunk({"annotations": [{"type": "file_citation"}, cited(url="")]})], OPAQUE),
         ([chunk({"annotations": [7, None]}), chunk({"annotations": {}})], []),
         ([says("a", audio={"id": "a", "data": "x"})], [*text(0, "a")[:-1], ev.Opaque("choices[0].message.audio"), ev.PartStop(0)]),
