@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .anything import at
-from .errors import Unsupported
-from .ledger import Ledger, Path
+from .errors import Malformed, Unsupported
+from .ledger import Ledger, Path, concrete
 
 # ---- content: the parts of a turn ----
 
@@ -357,6 +357,14 @@ class Request:
         setting = self.settings.pop(name, None)
         if setting is not None:
             self.taken[name] = setting.path
+        return setting
+
+    def take_limit(self) -> Setting | None:
+        """The token limit. Raises Malformed for one below 1."""
+        setting = self.take_setting("max_tokens")
+        if setting is not None and setting.value < 1:
+            param = concrete(setting.path)
+            raise Malformed(f"{param} must be at least 1", code="invalid_value", param=param)
         return setting
 
     def take_stops(self) -> list[str]:

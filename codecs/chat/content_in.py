@@ -8,10 +8,10 @@ from typing import Any
 
 from .. import jsontext, media, prose, quirks
 from ..anything import at
-from ..errors import Unsupported, UnsupportedContent
+from ..errors import UnsupportedContent, unsupported_content
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ids import digest
-from ..ledger import Ledger, Path, concrete
+from ..ledger import Ledger, Path
 from ..request import (
     AudioPart,
     Cache,
@@ -85,7 +85,7 @@ class MessageReader:
     def _assistant(self, fields: Fields, i: int) -> Turn:
         path = fields.path
         if fields.take("audio") is not None:
-            raise _not_supported("audio", (*path, "audio"))
+            raise unsupported_content("audio", (*path, "audio"))
         fields.ignore("parsed")  # the content as parsed by the SDK
         content = fields.take("content")
         texts = [] if content is None else self._marked(fields, self._parts(content, (*path, "content"), "assistant"))
@@ -173,7 +173,7 @@ class MessageReader:
         if decode is None or role not in _ONLY_OF.get(kind, (role,)):
             if role == "assistant":
                 return ForeignPart(kind, path)
-            raise _not_supported(f"content of type {kind[:64]}", path)
+            raise unsupported_content(f"content of type {kind[:64]}", path)
         decoded = decode(fields, self._ledger)
         fields.report(self._ledger)
         return decoded
@@ -315,7 +315,7 @@ def _file(fields: Fields, ledger: Ledger) -> DocumentPart:
     data = file.text("file_data")
     if data is None:
         if file.take("file_id") is not None:
-            raise _not_supported("a file by its id", fields.path)
+            raise unsupported_content("a file by its id", fields.path)
         raise missing((*file.path, "file_data"))
     part = DocumentPart(fields.path, title=file.text("filename") or "", cache=cache_of(fields, ledger))
     _place(part, data, (*file.path, "file_data"))
@@ -355,7 +355,7 @@ def _audio(fields: Fields, ledger: Ledger) -> AudioPart:
         data = media.clean_base64(value, path)
         kind = media.sniff_sound(data)
         if not kind:
-            raise _not_supported("this kind of audio", fields.path)
+            raise unsupported_content("this kind of audio", fields.path)
         return AudioPart(fields.path, kind, data)
     audio = Fields(value, path)
     form = audio.required("format").lower()
@@ -376,7 +376,3 @@ _PARTS: dict[str, Callable[[Fields, Ledger], Part]] = {
     "input_audio": _audio,
     **{member: partial(_linked, member) for member in (_VIDEO, "document_url", "file_url")},
 }
-
-
-def _not_supported(what: str, path: Path) -> Unsupported:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..anything import dicts_of
 from ..capabilities import Capabilities
-from ..errors import Malformed, Unsupported, UnsupportedContent
+from ..errors import Malformed, Unsupported, unsupported_content
 from ..ids import digest
 from ..jsontext import arguments_to_input, dumps, loads
 from ..ledger import concrete
@@ -34,8 +34,7 @@ def refuse_media(draft: ChatDraft) -> None:
         untaken = {number: what for number, part in enumerate(parts) if (what := _untaken(part, draft.capabilities))} if parts else {}
         if untaken and message.get("role") != "tool":
             number, (name, capability) = next(iter(untaken.items()))
-            path = concrete(("messages", place, "content", number))
-            raise UnsupportedContent(f"{name} is not supported by the selected model", param=path, capability=capability)
+            raise unsupported_content(name, ("messages", place, "content", number), capability)
         if untaken:
             message, noted = message | {"content": [NOT_READ if n in untaken else part for n, part in enumerate(parts)]}, True
         written.append(message)

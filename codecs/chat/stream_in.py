@@ -131,11 +131,6 @@ class StreamDecoder:
         """The usage reported so far; None before the first report."""
         return None if self._usage is None else from_chat(self._usage, self._tier)
 
-    @property
-    def stopping(self) -> bool:
-        """Whether a finish_reason was received; usage or [DONE] may still follow."""
-        return self._finish is not None
-
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""
         name, data = frame

@@ -11,8 +11,6 @@ from typing import Any
 from .. import deferral, rules
 from ..anything import at
 from ..capabilities import Capabilities
-from ..errors import Malformed
-from ..ledger import concrete
 from ..reasoning import effort_of_budget, nearest
 from ..reply import Encoded
 from ..request import OutputFormat, Request, Thinking
@@ -88,13 +86,10 @@ class _Settings:
                 self._config[member] = value
 
     def _limit(self) -> None:
-        setting = self._request.take_setting("max_tokens")
+        setting = self._request.take_limit()
         if setting is None:
             return
         limit, most = setting.value, self._capabilities.g_max_output
-        if limit < 1:
-            param = concrete(setting.path)
-            raise Malformed(f"{param} must be at least 1", code="invalid_value", param=param)
         if most and limit > most:
             self._ledger.adapt(setting.path, most)
             limit = most

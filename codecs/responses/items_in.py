@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ClientFault, Malformed, NotFound, UnsupportedContent
+from ..errors import ClientFault, Malformed, NotFound, unsupported_content
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import STORED, Path, concrete
 from ..reasoning import hand_over
@@ -152,7 +152,7 @@ class _Walk:
         elif kind in _HOSTED:
             self._ledger.drop(path, kind)
         elif kind in ITEMS:
-            raise UnsupportedContent(f"an item of type {kind} is not supported by the selected model", param=concrete(path))
+            raise unsupported_content(f"an item of type {kind}", path)
         else:
             param = concrete((*path, "type"))
             raise Malformed(f"{param}: unknown type {kind[:64]!r}", code="invalid_value", param=param)

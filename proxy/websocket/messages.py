@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...codecs import errors, jsontext, splice
-from ...codecs.anything import str_of
+from ...codecs.anything import object_of, str_of
 from ...codecs.sse import safe_json
 from ..wire import headers as travel
 
@@ -122,11 +122,8 @@ _BUDGET = "x-codex-primary-"  # headers of the gateway's own, codecs/limits.py
 
 def error(status: int, body: bytes, headers: Mapping[str, str], stream_id: str | None) -> bytes:
     """An error before a response exists. body: of the HTTP answer that would have been; an upstream's own may be anything."""
-    try:
-        value = jsontext.loads(body)
-    except ValueError:
-        value = None
-    inner = value.get("error", value) if isinstance(value, dict) else None
+    value = object_of(body)
+    inner = value.get("error", value)
     if not isinstance(inner, dict):
         inner = {"message": inner} if isinstance(inner, str) else {}
     details = {

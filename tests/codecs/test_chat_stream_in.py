@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from dragoman.codecs import chat, errors
+from dragoman.codecs import errors
 from dragoman.codecs import events as ev
-from dragoman.codecs.request import Request, Tool
-from dragoman.codecs.tools import ToolMap
 from dragoman.codecs.usage import Usage
 
 from .chatting import (
@@ -26,8 +24,8 @@ from .chatting import (
     fault,
     finished,
     inside,
+    known_tools,
     read,
-    reply,
     says,
     text,
     thought,
@@ -167,14 +165,6 @@ def test_a_last_event_without_its_blank_line() -> None:
     assert read(data.rstrip())[-1] == ev.Stop("end")
     assert read(wire(says("a")) + b"data: [DONE]")[-1] == ev.Stop("end")
     assert isinstance(fault(read(data[:-10])), errors.Truncated | errors.Garbled)
-
-
-def test_stopping_is_known_before_the_end() -> None:
-    decoder = chat.StreamDecoder(reply())
-    for value, stopping in ((says("a"), False), (finished(), True), (COUNTED, True)):
-        decoder.feed((b"", json.dumps(value).encode()))
-        assert decoder.stopping == stopping
-    assert decoder.usage == Usage(input=1130, output=50, cache_read=1000, cache_write=100, reasoning=20)
 
 
 # ---- text ----
@@ -436,15 +426,6 @@ def test_a_call_without_a_name_is_garbled() -> None:
 def test_calls_cannot_be_opened_without_end() -> None:
     many = [calls(*(call(i, f"c{i}", "f", "{}") for i in range(k, k + 100))) for k in range(0, 2000, 100)]
     assert isinstance(fault(read(wire(*many))), errors.Garbled)
-
-
-def known_tools() -> ToolMap:
-    tools = ToolMap(native_custom=False)
-    request = Request("responses", "m", {})
-    tools.declare(request, Tool("custom", "apply_patch", ("tools", 0)))
-    tools.declare(request, Tool("function", "go", ("tools", 1), namespace="ns"))
-    tools.declare(request, Tool("function", "a.b", ("tools", 2)))
-    return tools
 
 
 def test_tools_are_the_clients_again() -> None:
