@@ -188,7 +188,7 @@ class Fault:
     """The answer broke off, or failed."""
 
     error: GatewayError
-    usage: Usage | None = None  # of all of the answer, if the upstream says it with the failure
+    usage: Usage | None = None  # of all of the answer, if the upstream said it before the failure or with it
 
 
 @dataclass(slots=True)

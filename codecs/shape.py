@@ -74,7 +74,7 @@ class Collector(Protocol):
 
 class Observer(Protocol):
     """Observes frames that are passed on unchanged. bare: the number of events without content that may only contain usage. counted: the
-    usage came with the error, and is that of all of the answer.
+    usage is that of all that the upstream has written.
     """
 
     bare: int

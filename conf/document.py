@@ -86,6 +86,17 @@ class Document:
         line, column = self._position(path, at_key)
         self.problems.append(Problem(self.file, line, column, show(path), message))
 
+    def warning(self, path: Path, message: str, *, at_key: bool = False) -> str:
+        """A line about something at a path that is no error."""
+        path = self._as_written(path)
+        return str(Problem(self.file, *self._position(path, at_key), show(path), message))
+
+    def collected(self, paths: list[Path], message: str) -> str:
+        """One line about several keys, which names each with its line. paths: at least one."""
+        written = sorted((self._position(path, True), show(path)) for path in map(self._as_written, paths))
+        names = ", ".join(f"{name} (line {line})" for (line, _), name in written)
+        return str(Problem(self.file, *written[0][0], "", f"{message}: {names}"))
+
     def problem(self, path: Path, message: str) -> Problem:
         """A problem at a path which the message names in its own words."""
         return Problem(self.file, *self._position(self._as_written(path), False), "", message)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from . import providers
+from . import providers, read
 from .document import Document, Path
 
 Row = dict[str, Any]
@@ -97,17 +97,21 @@ _CLAIMS = {"user_id_jwt_field": ("name", "user"), "team_id_jwt_field": ("team",)
 
 
 def converted(text: str, file: str) -> tuple[str, list[str]]:
-    """The Dragoman configuration, and lines about what has no counterpart. Raises ConfigError for what is no LiteLLM configuration."""
+    """The Dragoman configuration, and lines about what has no counterpart.
+
+    Raises ConfigError for what is no valid YAML, as `dragoman check` has it, and for what is no LiteLLM configuration.
+    """
     document = Document(text, file)
+    if document.problems:
+        document.fail()
     work = _Work(document)
     result = work.run()
     if not result.get("model_providers"):
         document.note(("model_list",), "holds no model that Dragoman can serve")
-        document.problems = document.problems[-1:]
         document.fail()
     header = f"# Made of {file.rpartition('/')[2]} by `dragoman import litellm`.\n"
     return header + yaml.safe_dump(result, sort_keys=False, allow_unicode=True, width=140), [
-        f"{one.file}:{one.line}: {one.path}: {one.message}" for one in sorted(document.problems, key=lambda one: (one.line, one.column))
+        str(one) for one in sorted(document.problems, key=lambda one: (one.line, one.column))
     ]
 
 
@@ -194,8 +198,8 @@ class _Work:
         if about is not None and not isinstance(about, dict):
             self._name((*path, "model_info"), "is no mapping")
         for key, value in about.items() if isinstance(about, dict) else ():
-            if key != "id" and not self._priced(entry, key, value):
-                self._name((*path, "model_info", key), "")
+            if key != "id" and (problem := self._priced(entry, key, value)) is not None:
+                self._name((*path, "model_info", key), problem)
         for key in row:
             if key not in ("model_name", "litellm_params", "model_info"):
                 self._name((*path, key), HINTS.get(key, ""))
@@ -207,7 +211,9 @@ class _Work:
         path = (*place, "litellm_params")
         model = params.pop("model")
         own = params.pop("custom_llm_provider", None)
-        base = _value(params.pop("api_base" if "api_base" in params else "base_url", None))
+        key = "api_base" if "api_base" in params else "base_url"
+        written = params.pop(key, None)
+        base = _value(written)
         prefix, model_id = _split(model, own)
         if not model_id:
             self._name((*path, "model"), "names no model")
@@ -215,6 +221,10 @@ class _Work:
         if prefix == "azure_openai" and base is not None:
             base = _AZURE_PATH.sub("", base)
             params.pop("api_version", None)  # its v1 API has none
+        wrong = "is no text" if base is None and written is not None else _wrong(read.url, base)
+        if wrong is not None:
+            self._name((*path, key), wrong)
+            return None
         known = providers.known().get(prefix)
         if prefix == "vertex" and _is_googles(model_id):
             model_id = f"google/{model_id}"
@@ -234,7 +244,12 @@ class _Work:
             entry["name"] = name
         entry["base_url"] = base
         if prefix == "bedrock" and "aws_region_name" in params:
-            entry["aws"] = {"region": _value(params.pop("aws_region_name"))}
+            region = _value(params.pop("aws_region_name"))
+            wrong = _wrong(read.aws_region, region)
+            if wrong is None:
+                entry["aws"] = {"region": region}
+            else:
+                self._name((*path, "aws_region_name"), wrong)
         if known is not None and known.name == "openai" and base is not None and urlsplit(base).hostname != "api.openai.com":
             entry["apis"] = ["chat_completions"]  # what servers of OpenAI's form have in common
         return entry
@@ -244,15 +259,17 @@ class _Work:
         reader = PARAMS.get(key)
         if reader is not None:
             return reader(entry, value)
-        return None if self._priced(entry, key, value) else ""
+        return self._priced(entry, key, value)
 
-    def _priced(self, entry: Row, key: str, value: Any) -> bool:
-        """Whether the key is a price."""
-        if key not in PRICES or isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        row = self._prices.setdefault(entry["model"], {"input": 0.0, "output": 0.0})
-        row[PRICES[key]] = round(value * 1e6, 9)
-        return True
+    def _priced(self, entry: Row, key: str, value: Any) -> str | None:
+        """As `_read`, of what may be a price."""
+        if key not in PRICES:
+            return ""
+        wrong = _wrong(read.number(0), value)
+        if wrong is None:
+            row = self._prices.setdefault(entry["model"], {"input": 0.0, "output": 0.0})
+            row[PRICES[key]] = round(value * 1e6, 9)
+        return wrong
 
     # ---- the other sections ----
 
@@ -293,8 +310,9 @@ class _Work:
         return None
 
     def timeout(self, value: Any) -> str | None:
-        self._timeout = value
-        return None
+        wrong = _wrong(read.duration, value)
+        self._timeout = self._timeout if wrong else value
+        return wrong
 
     def strategy(self, value: Any) -> str | None:
         if not isinstance(value, str) or value not in STRATEGIES:
@@ -332,16 +350,23 @@ class _Work:
         return None
 
     def largest(self, value: Any) -> str | None:
-        self._result.setdefault("limits", {})["max_body"] = f"{value}MB"
-        return None
+        return self._limit("max_body", read.size, f"{value}MB")
 
     def most_streams(self, value: Any) -> str | None:
-        self._result.setdefault("limits", {})["max_streams"] = value
-        return None
+        return self._limit("max_streams", read.whole(1, 2**53), value)
+
+    def _limit(self, key: str, reader: read.Reader, value: Any) -> str | None:
+        wrong = _wrong(reader, value)
+        if wrong is None:
+            self._result.setdefault("limits", {})[key] = value
+        return wrong
 
     def allowed(self, value: Any) -> str | None:
-        self._result["allow_from"] = value if isinstance(value, list) else [value]
-        return None
+        networks = value if isinstance(value, list) else [value]
+        wrong = next((wrong for one in networks if (wrong := _wrong(read.network, one)) is not None), None)
+        if wrong is None:  # with some of them left out it would be another bound
+            self._result["allow_from"] = networks
+        return wrong
 
     def callbacks(self, value: Any) -> str | None:
         names = value if isinstance(value, list) else [value]
@@ -417,27 +442,43 @@ def _is_googles(model_id: str) -> bool:
 
 
 def _text(key: str) -> Callable[[Row, Any], str | None]:
-    def read(entry: Row, value: Any) -> str | None:
+    def put(entry: Row, value: Any) -> str | None:
         entry[key] = _value(value)
         return "is no text" if entry[key] is None and value is not None else None
 
-    return read
+    return put
 
 
-def _within(section: str, key: str) -> Callable[[Row, Any], str | None]:
-    def read(entry: Row, value: Any) -> str | None:
+def _within(section: str, key: str, reader: read.Reader = read.expanded) -> Callable[[Row, Any], str | None]:
+    def put(entry: Row, value: Any) -> str | None:
         written = _value(value) if isinstance(value, str) else value
-        entry.setdefault(section, {})[key] = written
-        return None
+        wrong = _wrong(reader, written)
+        if wrong is None:
+            entry.setdefault(section, {})[key] = written
+        return wrong
 
-    return read
+    return put
+
+
+def _wrong(reader: read.Reader, written: Any) -> str | None:
+    """Why Dragoman would not take a value, None if it would. Whether it takes a variable's is seen where that is set."""
+    if written is None or (isinstance(written, str) and "${" in written):
+        return None
+    token = read.environ.set({})
+    try:
+        reader(written)
+    except ValueError as error:
+        return str(error)
+    finally:
+        read.environ.reset(token)
+    return None
 
 
 def _header(name: str) -> Callable[[Row, Any], str | None]:
-    def read(entry: Row, value: Any) -> str | None:
+    def put(entry: Row, value: Any) -> str | None:
         return _headers(entry, {name: value})
 
-    return read
+    return put
 
 
 def _headers(entry: Row, value: Any) -> str | None:
@@ -465,8 +506,8 @@ def _weight(entry: Row, value: Any) -> str | None:
 
 PARAMS: dict[str, Callable[[Row, Any], str | None]] = {
     "api_key": _text("access_key"),
-    "timeout": _within("timeouts", "first_byte"),
-    "stream_timeout": _within("timeouts", "first_content"),
+    "timeout": _within("timeouts", "first_byte", read.duration),
+    "stream_timeout": _within("timeouts", "first_content", read.duration),
     "max_retries": _attempts,
     "num_retries": _attempts,
     "weight": _weight,

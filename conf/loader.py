@@ -126,7 +126,8 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
         document.note(path, message)
     if document.problems:
         raise ConfigError(document.problems)
-    warnings = [*_ignored_line(ignored), *(f"{document.shown(path)}: {why}" for path, why in unused)]
+    warnings = [document.collected(ignored, "ignored, not supported by Dragoman")] if ignored else []
+    warnings += [document.warning(path, why, at_key=True) for path, why in unused]
     return _config(loaded, entries, warnings, document, others)
 
 
@@ -154,18 +155,18 @@ def _rename(document: Document) -> None:
         data["listeners"].append({"type": OLD_LISTENERS[name], "name": name} | row if isinstance(row, dict) else row)
 
 
-def _ignored(document: Document) -> list[str]:
+def _ignored(document: Document) -> list[Path]:
     """The keys of Plano's configuration that have no meaning here. Unknown keys are noted as problems."""
-    ignored: list[str] = []
+    ignored: list[Path] = []
     for path, near in schema.strangers(schema.Root(), document.data):
         if near is None:
-            ignored.append(document.shown(path))
+            ignored.append(path)
         else:
             document.note(path, f"unknown key; the nearest known one is {near}", at_key=True)
     listeners = document.data.get("listeners")
     for index, item in enumerate(listeners if isinstance(listeners, list) else []):
         if isinstance(item, dict) and item.get("type") in schema.FOREIGN_LISTENERS:
-            ignored.append(document.shown(("listeners", index)))
+            ignored.append(("listeners", index))
     return ignored
 
 
@@ -220,7 +221,7 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         warnings=(
             *warnings,
             *_warnings(entries, document, trusted, guarded=bool(keys or loaded.get("control") or loaded.get("jwt"))),
-            *_unpriced(entries, aliases, keys, prices),
+            *_unpriced(entries, aliases, keys, prices, document),
         ),
     )
 
@@ -244,56 +245,55 @@ def _websocket(values: Loaded) -> WebSocket:
     return WebSocket(**{**values, "origins": tuple(values.get("origins", ()))})
 
 
-def _ignored_line(ignored: list[str]) -> list[str]:
-    return [f"ignored, not supported by Dragoman: {', '.join(ignored)}"] if ignored else []
-
-
 def _warnings(entries: tuple[Provider, ...], document: Document, trusted: Networks, *, guarded: bool) -> list[str]:
     warnings = []
     for index, network in enumerate(trusted):
         if network.prefixlen == 0:
-            place = document.shown(("trusted_proxies", index))
-            warnings.append(f"{place}: trusts every address: whoever calls can choose the address that allow_from sees")
+            message = "trusts every address: whoever calls can choose the address that allow_from sees"
+            warnings.append(document.warning(("trusted_proxies", index), message))
     for index, entry in enumerate(entries):
-        place = document.shown(("model_providers", index, "access_key"))
+        place: Path = ("model_providers", index)
         row = providers.known()[entry.interface]
         if entry.access_key_missing and not entry.passthrough_auth:
-            warnings.append(f"{place}: ${entry.access_key_missing} is not set; requests for {entry.name} will be refused with 502")
+            message = f"${entry.access_key_missing} is not set; requests for {entry.name} will be refused with 502"
+            warnings.append(document.warning((*place, "access_key"), message))
         elif entry.access_key and entry.passthrough_auth:
-            warnings.append(f"{place}: is not used: passthrough_auth sends the caller's own credential")
+            warnings.append(document.warning((*place, "access_key"), "is not used: passthrough_auth sends the caller's own credential"))
         elif not (entry.access_key or entry.way or entry.passthrough_auth or entry.own_base_url or entry.headers) and row.key:
-            warnings.append(f"{place}: is missing, and {row.name} requires one (usually ${row.key})")
+            message = f"is missing, and {row.name} requires one (usually ${row.key})"
+            warnings.append(document.warning((*place, "access_key"), message))
         if clouds.unknown_model(entry):
-            place = document.shown(("model_providers", index, "base_model"))
-            warnings.append(f"{place}: is missing, and the name {entry.model_id} does not tell what the model can do")
+            message = f"is missing, and the name {entry.model_id} does not tell what the model can do"
+            warnings.append(document.warning((*place, "base_model"), message))
         if (
             not entry.wildcard
             and entry.interface != "demo"
             and providers.opaque(entry.interface, clouds.known_model(entry, entry.model_id))
         ):
-            place = document.shown(("model_providers", index))
-            warnings.append(f"{place}: {entry.model} says nothing of the model: base_model does; the newest of OpenAI's is assumed")
+            message = f"{entry.model} says nothing of the model: base_model does; the newest of OpenAI's is assumed"
+            warnings.append(document.warning(place, message))
         if row.service == "bedrock" and aws.elsewhere(entry.model_id, entry.signing[0]):
-            place = document.shown(("model_providers", index, "model"))
-            warnings.append(f"{place}: {entry.model_id} is not of {entry.signing[0]}: that region will refuse it")
+            message = f"{entry.model_id} is not of {entry.signing[0]}: that region will refuse it"
+            warnings.append(document.warning((*place, "model"), message))
         if entry.passthrough_auth and guarded:
-            place = document.shown(("model_providers", index))
-            warnings.append(f"{place}: passthrough_auth sends access_keys that do not come in x-dragoman-key to {entry.name}")
+            message = f"passthrough_auth sends access_keys that do not come in x-dragoman-key to {entry.name}"
+            warnings.append(document.warning(place, message))
     return warnings
 
 
 def _unpriced(
-    entries: tuple[Provider, ...], aliases: Mapping[str, str], keys: tuple[AccessKey, ...], prices: tuple[Price, ...]
+    entries: tuple[Provider, ...], aliases: Mapping[str, str], keys: tuple[AccessKey, ...], prices: tuple[Price, ...], document: Document
 ) -> Iterator[str]:
     """Warn of models without a price, which budgets do not count."""
-    patterns = [key.models for key in keys if key.budget is not None and key.budget.unpriced == "allow"]
-    unpriced = []
+    budgets = {index: key.models for index, key in enumerate(keys) if key.budget is not None and key.budget.unpriced == "allow"}
+    patterns, unpriced = list(budgets.values()), []
     for index in sorted(_usable(entries, aliases, patterns)) if patterns else ():
         entry = entries[index]
         if entry.interface != "demo" and providers.price_of(prices, entry.provider, clouds.known_model(entry, entry.model_id)) is None:
             unpriced.append(f"{entry.model} (models without a price of their own)" if entry.wildcard else entry.model)
     if unpriced:
-        yield f"budgets of access_keys do not count models without a price: {', '.join(unpriced)}; `unpriced: refuse` refuses them"
+        message = f"budgets of access_keys do not count models without a price: {', '.join(unpriced)}; `unpriced: refuse` refuses them"
+        yield document.warning(("access_keys", next(iter(budgets)), "budget"), message)
 
 
 def _usable(entries: tuple[Provider, ...], aliases: Mapping[str, str], patterns: list[tuple[str, ...]]) -> set[int]:

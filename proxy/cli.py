@@ -236,7 +236,7 @@ def _check(arguments: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 2
     wrong, busy = start.faults(config)
-    for warning in (*config.warnings, *busy):
+    for warning in (*config.warnings, *conf.placed(arguments.config, busy).problems):
         print(f"warning: {warning}", file=sys.stderr)
     if wrong:
         print(conf.placed(arguments.config, wrong), file=sys.stderr)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from ..codecs import compaction, lessons
 from ..conf import ConfigError
 from ..conf.model import Config
 from .credentials.mounted import Mounted
-from .credentials.sources import Credentials
+from .credentials.sources import Credentials, source_of
 from .exchange.demo import DemoClient
 from .exchange.envelopes import Keys
 from .exchange.exchange import Exchange
@@ -101,24 +102,21 @@ class Gateway:
             await self.control.open()
 
     def adopt(self, config: Config) -> None:
-        """Apply a configuration to new exchanges; those in progress keep the old one. Raises ConfigError for files of certificates."""
+        """Apply a configuration to new exchanges; those in progress keep the old one. All or nothing.
+
+        Raises ConfigError for files of certificates, and what else keeps it from being built.
+        """
         contexts = egress.contexts(config)
-        self.upstream.renew()
-        if self._health is not None:
-            self._health.close()
-        compaction.lock_with(Keys(config.compaction.seal_key) if config.compaction.seal_key else None)
-        self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
-        self.credentials.adopt(config)
-        entries = config.model_providers
-        self._mounted.adopt({entry.access_key_file: entry.access_key for entry in entries if entry.access_key_file and entry.access_key})
+        lock = Keys(config.compaction.seal_key) if config.compaction.seal_key else None
+        sources = self.credentials.prepared(config)
         others = Others(self.upstream, config.egress, contexts)
-        self._tokens = self._tokens_of(config, others)
-        sources = (None if self.control is None else self.control.directory, self._tokens)
-        access = Access(config.access_keys, [source for source in sources if source is not None])
-        if self.control is not None:
-            self.control.reserve(config)
-        router = Router(config, contexts=contexts, source=self.credentials.of)
-        self.services = Services(
+        tokens = self._tokens_of(config)
+        callers = (None if self.control is None else self.control.directory, tokens)
+        access = Access(config.access_keys, [source for source in callers if source is not None])
+        reserve = None if self.control is None else self.control.reserving(config)
+        router = Router(config, contexts=contexts, source=partial(source_of, sources))
+        listers = router.listers()
+        services = Services(
             config=config,
             router=router,
             listing=Listing(router, self._discovery),
@@ -127,7 +125,7 @@ class Gateway:
             access=access,
             gate=Gate(config, access) if Gate.needed(config) else None,
             place_gate=Gate(config, access),
-            tokens=self._tokens,
+            tokens=tokens,
             others=others,
             hooks=Hooks(config.hooks, others, self.metrics, self._hook_load) if config.hooks else None,
             quota=Quota(self._counters),
@@ -147,8 +145,25 @@ class Gateway:
             counts=self._balance if config.routing.balance == "least_busy" else None,
             own_credentials=any(entry.passthrough_auth for entry in config.model_providers),
         )
-        self._discovery.adopt(router)
-        self._health = Health(router, self.services.ejection, self.upstream, self.metrics.probed)
+        health = Health(router, services.ejection, self.upstream, self.metrics.probed)
+        entries = config.model_providers
+        self._mounted.adopt({entry.access_key_file: entry.access_key for entry in entries if entry.access_key_file and entry.access_key})
+
+        # all is there: what follows puts it in force, and does not fail
+        if self._health is not None:
+            self._health.close()
+        if self._tokens is not None and self._tokens is not tokens:
+            self._tokens.close()
+        self.services, self._health, self._tokens = services, health, tokens
+        self.upstream.renew()
+        compaction.lock_with(lock)
+        self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
+        if reserve is not None:
+            reserve()
+        self.credentials.adopt(sources)
+        if tokens is not None:
+            tokens.use(others, *(() if self.control is None else (self.control.directory.limits_of,)))
+        self._discovery.adopt(listers)
         self.on_notes()
 
     def _rotated(self, keys: Mapping[str, str]) -> None:
@@ -162,22 +177,15 @@ class Gateway:
         else:
             log.info("new keys were taken from %s", ", ".join(sorted(keys)))
 
-    def _tokens_of(self, config: Config, others: Others) -> Tokens | None:
+    def _tokens_of(self, config: Config) -> Tokens | None:
         """The tokens of the issuer, with its keys where that is as it was."""
-        tokens = self._tokens
-        if tokens is None or tokens.settings != config.jwt:
-            if tokens is not None:
-                tokens.close()
-            if config.jwt is None:
-                return None
-            from .keys.tokens import Tokens
+        if config.jwt is None:
+            return None
+        if self._tokens is not None and self._tokens.settings == config.jwt:
+            return self._tokens
+        from .keys.tokens import Tokens
 
-            tokens = Tokens(config.jwt)
-        if self.control is None:
-            tokens.use(others)
-        else:
-            tokens.use(others, self.control.directory.limits_of)
-        return tokens
+        return Tokens(config.jwt)
 
     def notes(self) -> list[Note]:
         """Notes on upstreams for operators."""

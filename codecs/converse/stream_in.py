@@ -381,7 +381,7 @@ class StreamDecoder:
 
     def _fault(self, error: errors.GatewayError) -> list[Event]:
         self.ended = True
-        return [Fault(error)]
+        return [Fault(error, self._usage)]  # of all of the answer: there is no other
 
 
 _Make = Callable[[int, str], Event]

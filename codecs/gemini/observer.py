@@ -27,12 +27,13 @@ class Observer:
     """Observes an answer that is passed on unchanged.
 
     content: whether content was seen. proof: whether a whole answer is complete. error: the provider's error inside the stream.
-    counted: the usage came with it.
+    counted: the usage is that of all that the upstream has written.
     """
 
     __slots__ = (
         "_blocked",
         "_called",
+        "_counted",
         "_finish",
         "_like",
         "_skipped",
@@ -40,7 +41,6 @@ class Observer:
         "_usage",
         "_vertex",
         "content",
-        "counted",
         "error",
         "proof",
     )
@@ -51,7 +51,7 @@ class Observer:
         self.content = False
         self.proof = False
         self.error: errors.GatewayError | None = None
-        self.counted = False
+        self._counted = False
         self._usage: dict[str, Any] = {}
         self._tier = reply.tier
         self._finish: Any = None
@@ -68,6 +68,11 @@ class Observer:
             self._skipped = b""
             self._count(object_of(data))
         return from_gemini(self._usage, self._tier) if self._usage else None
+
+    @property
+    def counted(self) -> bool:
+        """Whether the usage is that of all that has come: each piece may have that of the pieces before it, too."""
+        return self.usage is not None and self._counted
 
     @property
     def stop(self) -> str | None:
@@ -119,8 +124,9 @@ class Observer:
         if is_error(value):
             self.error = error_of(value)
             if isinstance(value.get("usageMetadata"), dict):
-                self.counted, self._skipped = True, b""
+                self._skipped = b""
                 self._count(value)
+                self._counted = True
             return
         self._skipped = b""
         self._count(value)
@@ -148,3 +154,4 @@ class Observer:
         usage = value.get("usageMetadata")
         if isinstance(usage, dict):
             self._usage.update((key, count) for key, count in usage.items() if count is not None)
+        self._counted = isinstance(usage, dict) and usage.get("candidatesTokenCount") is not None

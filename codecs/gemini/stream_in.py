@@ -10,6 +10,7 @@ what they used is added up. Source: see the package; section "Streaming" of Goog
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -83,6 +84,7 @@ class StreamDecoder:
         "_call",
         "_calls",
         "_citations",
+        "_counted",
         "_finish",
         "_followed",
         "_grounding",
@@ -142,6 +144,7 @@ class StreamDecoder:
         self._opaque = ""  # the first part that no other shape can express
         self._joiner: jsontext.SurrogateJoiner | None = None  # from the first lone surrogate on
         self._known: dict[str, Any] = {}
+        self._counted = False  # that is the usage of all that has come
         self._finish: Any = None
         self._note = ""
         self._blocked: dict[str, Any] | None = None
@@ -192,6 +195,7 @@ class StreamDecoder:
                             if type(usage) is dict:
                                 self._known.update(usage)
                                 self._unread = b""
+                            self._counted = type(usage) is dict and "candidatesTokenCount" in usage
                             self._length, self._head, self._middle, self._tail = around(data)
                             self._places += 1
                             self._pieces.append(text)
@@ -238,7 +242,10 @@ class StreamDecoder:
         if self._unread:
             self._read_usage()
         if is_error(value):
-            return with_usage(self._fault(error_of(value)), self.usage if self._count(value) else None)
+            if isinstance(value.get("usageMetadata"), dict):
+                self._count(value)
+                self._counted = True
+            return self._fault(error_of(value))
         if self._reply.followed != self._followed:
             self._followed = self._reply.followed
             self._follow()
@@ -255,18 +262,16 @@ class StreamDecoder:
     def _read_usage(self) -> None:
         """Read the usage of the pieces that were not parsed: the last one's counts."""
         data, self._unread = self._unread, b""
-        try:
-            self._count(jsontext.loads(data) if data else {})
-        except ValueError:
-            return
+        if data:
+            with suppress(ValueError):
+                self._count(jsontext.loads(data))
 
-    def _count(self, value: dict[str, Any]) -> bool:
-        """Whether there is a usage; it is read."""
+    def _count(self, value: dict[str, Any]) -> None:
+        """Read the usage of a piece, if it has one: it is that of the pieces before it, too."""
         usage = value.get("usageMetadata")
-        if not isinstance(usage, dict):
-            return False
-        self._known.update((key, count) for key, count in usage.items() if count is not None)
-        return True
+        if isinstance(usage, dict):
+            self._known.update((key, count) for key, count in usage.items() if count is not None)
+        self._counted = isinstance(usage, dict) and usage.get("candidatesTokenCount") is not None
 
     def _start(self, value: dict[str, Any]) -> list[Event]:
         self._started = True
@@ -529,8 +534,9 @@ class StreamDecoder:
         return self._fault(errors.Garbled(f"The upstream sent {what}."))
 
     def _fault(self, error: errors.GatewayError) -> list[Event]:
+        self._read_usage()
         self.ended = True
-        return [Fault(error)]
+        return [Fault(error, self.usage if self._counted else None)]
 
 
 def decode_response(body: Any, reply: Reply) -> list[Event]:

@@ -97,6 +97,7 @@ class StreamDecoder:
         self._parts = 0
         self._calls = 0
         self._usage: dict[str, Any] | None = None
+        self._counted = False  # that is the usage of all of the answer
         self._stop: dict[str, Any] = {}
         self._answered: set[str] = set()  # server tools that have their result, of a whole answer
         self._programs: dict[str, int] = {}  # calls by programs, by the server tool that runs it
@@ -379,6 +380,7 @@ class StreamDecoder:
         self._usage = _merged_usage(self._usage, value)
         delta = dict_of(value, "delta")
         self._stop |= {key: delta[key] for key in ("stop_reason", "stop_sequence", "stop_details") if delta.get(key) is not None}
+        self._counted = self._counted or ("stop_reason" in self._stop and isinstance(value.get("usage"), dict))
         return events
 
     def _message_stop(self, value: dict[str, Any]) -> list[Event]:
@@ -418,15 +420,15 @@ class StreamDecoder:
 
     def _error(self, value: dict[str, Any]) -> list[Event]:
         self._usage = _merged_usage(self._usage, value)
-        fault = self._fault(self._unsaid.failure or error_of(value))
-        return with_usage(fault, self.usage) if isinstance(value.get("usage"), dict) else fault
+        self._counted = self._counted or isinstance(value.get("usage"), dict)
+        return self._fault(self._unsaid.failure or error_of(value))
 
     def _garbled(self, what: str) -> list[Event]:
         return self._fault(errors.Garbled(f"The upstream sent {what}."))
 
     def _fault(self, error: errors.GatewayError) -> list[Event]:
         self.ended = True
-        return [Fault(error)]
+        return [Fault(error, self.usage if self._counted else None)]
 
 
 _Handler = Callable[[StreamDecoder, dict[str, Any]], list[Event]]
@@ -490,7 +492,7 @@ class Observer:
     """Observes an answer that is passed unchanged to a client of the same shape.
 
     content: whether content was seen. proof: whether the last event was seen. error: the provider's error inside the stream.
-    counted: the usage came with it.
+    counted: the usage is that of all that the upstream has written.
     """
 
     __slots__ = ("_calls", "_stop", "_unsaid", "_usage", "content", "counted", "error", "proof")
@@ -562,7 +564,7 @@ class Observer:
 
     def _fail(self, holder: dict[str, Any], error: errors.GatewayError) -> None:
         self._see_usage(holder)
-        self.error, self.counted = error, isinstance(holder.get("usage"), dict)
+        self.error, self.counted = error, self.counted or isinstance(holder.get("usage"), dict)
 
     def _see_block(self, block: Any) -> None:
         if not isinstance(block, dict):
@@ -575,6 +577,7 @@ class Observer:
         self._see_usage(holder)
         if delta.get("stop_reason") is not None:
             self._stop = {key: delta.get(key) for key in ("stop_reason", "stop_sequence", "stop_details")}
+            self.counted = self.counted or isinstance(holder.get("usage"), dict)
             self._unsaid.category = _category(self._stop)
 
     def _see_usage(self, holder: dict[str, Any]) -> None:

@@ -56,10 +56,19 @@ class Control:
         self._of_file: list[Limited] = []  # the keys of the file that have limits
         self._tasks: list[asyncio.Task[None]] = []
 
-    def reserve(self, config: Config) -> None:
-        """Keys of the file come first: their names are not to be those of others. What they have spent is in the store, too."""
-        self._of_file = [one for key in config.access_keys for one in of_key(key).limits]
-        self.directory.reserve(frozenset(key.name for key in config.access_keys))
+    def reserving(self, config: Config) -> Callable[[], None]:
+        """Keys of the file come first: their names are not to be those of others. What they have spent is in the store, too.
+
+        Returns what puts this in force, and cannot fail.
+        """
+        of_file = [one for key in config.access_keys for one in of_key(key).limits]
+        reserve = self.directory.reserving(frozenset(key.name for key in config.access_keys))
+
+        def put() -> None:
+            self._of_file = of_file
+            reserve()
+
+        return put
 
     @property
     def record(self) -> Callable[[Account, Callable[[str], bool]], None]:

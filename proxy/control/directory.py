@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -98,9 +98,18 @@ class Directory:
 
     def reserve(self, names: frozenset[str]) -> None:
         """Leave out keys of these names: the configuration file has them."""
-        if names != self.reserved:
+        self.reserving(names)()
+
+    def reserving(self, names: frozenset[str]) -> Callable[[], None]:
+        """All of `reserve` but its end, which is returned, and cannot fail."""
+        built = None if names == self.reserved else self._built(self._contents, names)
+
+        def put() -> None:
             self.reserved = names
-            self.adopt(self._contents)
+            if built is not None:
+                self._serve(built)
+
+        return put
 
     def adopt(self, contents: Contents) -> None:
         """Serve these from now on."""
@@ -111,8 +120,9 @@ class Directory:
         self.number = built.contents.number
         self.located = any(identity.allow_from for identity in built.by_hash.values())
 
-    def _built(self, contents: Contents) -> _Built:
-        """Look-up tables of these. Some milliseconds for a thousand keys."""
+    def _built(self, contents: Contents, reserved: frozenset[str] | None = None) -> _Built:
+        """Look-up tables of these. Some milliseconds for a thousand keys. reserved: None: as they are now."""
+        reserved = self.reserved if reserved is None else reserved
         built = _Built(
             contents,
             {},
@@ -120,7 +130,7 @@ class Directory:
             {(row["team"], row["name"]): _limited(f"user\0{row['team']}\0{row['name']}", row, "this user") for row in contents.users},
         )
         for row in contents.keys:
-            if row["name"] in self.reserved:
+            if row["name"] in reserved:
                 log.warning("the key %s of the control store is not used: a key of the configuration file has its name", row["name"])
                 continue
             try:

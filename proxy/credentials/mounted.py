@@ -36,9 +36,10 @@ class Mounted:
         """Watch these files. keys: those in force. Call inside the running loop."""
         self._keys = keys
         if keys and self._stop is None:
-            self._stop = threading.Event()
-            arguments = (asyncio.get_running_loop(), self._stop)
+            stop = threading.Event()
+            arguments = (asyncio.get_running_loop(), stop)
             threading.Thread(target=self._watch, args=arguments, name="mounted keys", daemon=True).start()
+            self._stop = stop
 
     def close(self) -> None:
         """The thread is not waited for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from time import time
@@ -42,31 +42,40 @@ def _installed(package: str) -> bool:
         return False
 
 
+Sources = Mapping[tuple[Way, Egress], Source]
+"""Those of one configuration."""
+
+
+def source_of(sources: Sources, provider: Provider) -> Source | None:
+    """Where the credential of an entry comes from; None: it has none that ends."""
+    return None if provider.way is None else sources[provider.way, provider.egress]
+
+
 class Credentials:
     """The sources of one worker. They outlive a configuration that leaves their way unchanged. report: called after each renewal."""
 
     def __init__(self, report: Report = lambda *_: None) -> None:
         self._report = report
         self._turns = Turns()
-        self._sources: dict[tuple[Way, Egress], Source] = {}
+        self._sources: Sources = {}
 
-    def adopt(self, config: Config) -> None:
-        """Make the sources of a configuration, and begin to get their first credentials. Call inside the running loop.
+    def prepared(self, config: Config) -> Sources:
+        """The sources of a configuration, for `adopt`: nothing is asked yet."""
+        wanted = {(entry.way, entry.egress): entry for entry in reversed(config.model_providers) if entry.way is not None}
+        return {key: self._sources.get(key) or self._made(key, entry) for key, entry in wanted.items()}
+
+    def _made(self, key: tuple[Way, Egress], entry: Provider) -> Source:
+        return Source(giver(*key), entry.name, entry.egress.credential_timeout, self._report, turns=self._turns)
+
+    def adopt(self, sources: Sources) -> None:
+        """Begin to get the first credentials of those that are new. Call inside the running loop.
 
         Requests in progress keep those that they began with.
         """
-        wanted = {(entry.way, entry.egress): entry for entry in reversed(config.model_providers) if entry.way is not None}
-        known, self._sources = self._sources, {}
-        for key, entry in wanted.items():
-            source = known.get(key)
-            if source is None:
-                source = Source(giver(*key), entry.name, entry.egress.credential_timeout, self._report, turns=self._turns)
+        before, self._sources = self._sources, sources
+        for key, source in sources.items():
+            if key not in before:
                 source.warm()
-            self._sources[key] = source
-
-    def of(self, provider: Provider) -> Source | None:
-        """Where the credential of an entry comes from; None: it has none that ends."""
-        return None if provider.way is None else self._sources[provider.way, provider.egress]
 
     def close(self) -> None:
         for source in self._sources.values():

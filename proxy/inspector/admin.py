@@ -25,19 +25,27 @@ from .ring import Ring
 class Admin:
     """metrics: returns Prometheus' text. ring: the inspector's exchanges. notes: the workers' notes on upstreams."""
 
+    _config: Config
+    gate: Gate
+    _router: Router
+    gateway: dict[str, Any]  # where requests can be sent, and whether there are pages for a team
+
     def __init__(self, config: Config, ring: Ring, metrics: Callable[[], bytes], notes: Callable[[], dict[int, list[Note]]]) -> None:
         self.ring = ring
         self.metrics = metrics
         self._notes_of_workers = notes
-        self.adopt(config)
+        self.adopting(config)()
 
-    def adopt(self, config: Config) -> None:
-        self._config = config
-        self.gate = Gate(config)
-        self._router = Router(config)
+    def adopting(self, config: Config) -> Callable[[], None]:
+        """What puts a configuration in force, and cannot fail."""
+        gate, router = Gate(config), Router(config)
         model = next(one for one in config.listeners if one.type == "model")
-        # where requests can be sent, and whether there are pages for a team
-        self.gateway = {"scheme": "https" if model.tls else "http", "port": model.port, "team": config.control is not None}
+        gateway = {"scheme": "https" if model.tls else "http", "port": model.port, "team": config.control is not None}
+
+        def put() -> None:
+            self._config, self.gate, self._router, self.gateway = config, gate, router, gateway
+
+        return put
 
     def explain(self, model: str | None, shape: str | None) -> dict[str, list[str]]:
         """The candidates in order, each with its reason, by shape of the caller. Raises KeyError for an unknown shape."""

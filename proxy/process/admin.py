@@ -31,7 +31,7 @@ class AdminProcess(Process):
         self._show(self._admin)
 
     def _adopt(self, config: Config) -> None:
-        self._admin.adopt(config)
+        self._admin.adopting(config)()
 
     def _open(self) -> int:
         return len(self._hub.workers)

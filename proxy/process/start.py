@@ -280,7 +280,7 @@ def _lacking(config: Config) -> Iterator[Fault]:
         yield ("compaction", "seal_key"), "compaction.seal_key needs: pip install 'dragoman[seal]'"
 
 
-def faults(config: Config) -> tuple[list[Fault], list[str]]:
+def faults(config: Config) -> tuple[list[Fault], list[Fault]]:
     """The errors that would end `serve` at its start, and the ports in use (perhaps by the running gateway itself)."""
     wrong = list(_lacking(config))
     if fault := _store_fault(config.state_storage):
@@ -289,13 +289,13 @@ def faults(config: Config) -> tuple[list[Fault], list[str]]:
     wrong += egress.faults(config)
     if config.control is not None and (fault := _control_fault(config.control)):
         wrong.append((("control",), fault))
-    busy: list[str] = []
+    busy: list[Fault] = []
     for listener in config.listeners:
         try:
             for sock in bind(listener):
                 sock.close()
         except Taken as error:
-            busy.append(str(error))
+            busy.append(((*_in_file(listener), "port"), str(error)))
         except ConfigError as error:
             wrong.append(((*_in_file(listener), "address"), str(error)))
     return wrong, busy

@@ -333,9 +333,10 @@ class Worker(Process):
         self.gateway.inspector.watch(self._admin.ring.take if looking else None, content)
 
     def _adopt(self, config: Config) -> None:
+        adopt = None if self._admin is None else self._admin.adopting(config)
         self.gateway.adopt(config)
-        if self._admin is not None:
-            self._admin.adopt(config)
+        if adopt is not None:
+            adopt()
 
     def _unready(self) -> None:
         log.info("draining")

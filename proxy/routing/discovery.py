@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from ...codecs import errors, model_lists
@@ -19,7 +19,7 @@ from ...conf.model import Provider
 from ..wire import bodies
 from ..wire.upstream import UpstreamClient
 from .asking import asked
-from .router import Candidate, Router
+from .router import Candidate
 
 log = logging.getLogger("dragoman")
 
@@ -45,10 +45,9 @@ class Discovery:
         self._failing: set[bytes] = set()
         self.version = 0
 
-    def adopt(self, router: Router) -> None:
-        """Read the lists of this configuration's entries; forget those of others."""
+    def adopt(self, listers: Sequence[Candidate]) -> None:
+        """Read the lists of these, which are a router's; forget those of others."""
         self.close()
-        listers = router.listers()
         seeds = {candidate.seed for candidate in listers}
         self._lists = {seed: models for seed, models in self._lists.items() if seed in seeds}
         self._failing &= seeds

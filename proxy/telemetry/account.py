@@ -166,7 +166,7 @@ def error_kind(error: errors.GatewayError) -> str:
     """The name of an attempt's failure: `timeout_idle`, `refused`, or the kind of error that the upstream reported."""
     if isinstance(error, errors.Timeout):
         return f"timeout_{error.timer}"
-    if error.code == "upstream_auth_failed":  # not of the caller's key
+    if error.code == "upstream_auth_failed" and isinstance(error, errors.UpstreamFault):  # it refused ours, not the caller's
         return "authentication"
     if isinstance(error, errors.Answered) or type(error) in (errors.GatewayError, errors.UpstreamFault):
         return error.kind

@@ -107,4 +107,4 @@ def test_problems(text: str, problem: str) -> None:
 @pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0"])
 def test_to_trust_everybody_is_warned_of(network: str) -> None:
     (warning,) = conf.loads(BASE + f"trusted_proxies: ['{network}']", "c.yaml", {}).warnings
-    assert warning.startswith("trusted_proxies[0]: trusts every address")
+    assert warning.startswith("c.yaml:2:19: trusted_proxies[0]: trusts every address")

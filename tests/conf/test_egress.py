@@ -148,7 +148,9 @@ def test_c38_metadata_services_are_no_upstreams(host):
 def test_the_demo_leaves_by_no_way():
     config = loads("model_providers: [{model: demo/*, proxy: 'http://one', ca_file: /x}]", {"ALL_PROXY": "socks5://x"})
     assert config.model_providers[0].proxy is None
-    assert config.warnings == tuple(f"model_providers[0].{key}: is not used: the demo models are built in" for key in ("proxy", "ca_file"))
+    places = {"proxy": 35, "ca_file": 56}
+    why = "is not used: the demo models are built in"
+    assert config.warnings == tuple(f"c.yaml:1:{column}: model_providers[0].{key}: {why}" for key, column in places.items())
     assert conf.zero({"ALL_PROXY": "socks5://x"}).model_providers[0].proxy is None
 
 
@@ -163,10 +165,10 @@ def test_what_is_written_and_not_used_is_told():
     found = loads(text, {"NO_PROXY": "b.example"})
     assert [entry.egress.proxies.https for entry in found.model_providers[2:]] == [Proxy("one", 80), None]
     assert found.warnings == (
-        f"model_providers[0].{here}",
-        "model_providers[0].ca_file: is not used: base_url is http",
-        "model_providers[1].proxy: is not used: its host is in egress.no_proxy or NO_PROXY",
-        f"model_providers[3].{here}",
+        f"c.yaml:2:54: model_providers[0].{here}",
+        "c.yaml:2:75: model_providers[0].ca_file: is not used: base_url is http",
+        "c.yaml:3:53: model_providers[1].proxy: is not used: its host is in egress.no_proxy or NO_PROXY",
+        f"c.yaml:5:54: model_providers[3].{here}",
     )
 
 

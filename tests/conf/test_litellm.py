@@ -218,7 +218,7 @@ def test_balanced() -> None:
         "litellm_settings.fallbacks",
         "litellm_settings.callbacks",
     ]
-    assert "/etc/litellm/config.yaml:10: model_list[0].litellm_params.rpm: limits are of callers' keys" in notes[0]
+    assert "/etc/litellm/config.yaml:10:7: model_list[0].litellm_params.rpm: limits are of callers' keys" in notes[0]
     assert "ghost" in notes[2]
     assert "missing" in notes[4]
     assert "langfuse" in notes[5]
@@ -429,6 +429,71 @@ ODD = [  # values of the wrong form are named, whatever they are
 ]
 
 
+BROKEN = {  # what `dragoman check` would say of the same YAML
+    "model_list:\n\t- a": ["c.yaml:2:1: not valid YAML: found character '\\t' that cannot start any token"],
+    "model_list: [\n": ["c.yaml:2:1: not valid YAML: expected the node content, but found '<stream end>'"],
+    "model_list: [{model_name: a, litellm_params: {model: openai/a, api_key: !ENV k}}]": [
+        "c.yaml:1:73: not valid YAML: could not determine a constructor for the tag '!ENV'"
+    ],
+    "model_list:\n- model_name: a\n  model_name: b\n  litellm_params: {model: openai/a, timeout: !!int ''}\nmodel_list: []": [
+        "c.yaml:3:3: model_list[0].model_name: duplicate key: first used in line 2",
+        "c.yaml:4:46: model_list[0].litellm_params.timeout: not a valid YAML value",
+        "c.yaml:5:1: model_list: duplicate key: first used in line 1",
+    ],
+    "a: &a [*a]": ["c.yaml:1:4: a[0]: contains itself"],
+    "model_list: [{model_name: 5, litellm_params: {}}, x]\nother: 1": [  # all that is wrong, not the last alone
+        "c.yaml:1:13: model_list: holds no model that Dragoman can serve",
+        "c.yaml:1:14: model_list[0]: has no model_name, or no litellm_params.model",
+        "c.yaml:1:51: model_list[1]: has no model_name, or no litellm_params.model",
+        "c.yaml:2:1: other: has no counterpart",
+    ],
+}
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_everything_that_is_wrong_has_a_place(text: str) -> None:
+    with pytest.raises(conf.ConfigError) as caught:
+        litellm.converted(text, "c.yaml")
+    assert str(caught.value).splitlines() == BROKEN[text]
+
+
+TYPES = """
+model_list:
+  - model_name: m
+    litellm_params:
+      model: openai/m
+      timeout: [1]
+      stream_timeout: no
+      input_cost_per_token: cheap
+      tenant_id: {a: 1}
+    model_info: {output_cost_per_token: -1}
+  - {model_name: b, litellm_params: {model: bedrock/b, aws_region_name: Europe}}
+  - {model_name: u, litellm_params: {model: openai/u, api_base: 7}}
+litellm_settings: {request_timeout: soon}
+general_settings: {max_request_size_mb: much, global_max_parallel_requests: 0, allowed_ips: [10.0.0.1, here]}
+"""
+
+
+def test_values_of_wrong_types_are_named_and_left_out() -> None:
+    made, notes = litellm.converted(TYPES, "c.yaml")
+    assert [note.split(": ")[:2] for note in notes] == [
+        ["c.yaml:6:7", "model_list[0].litellm_params.timeout"],
+        ["c.yaml:7:7", "model_list[0].litellm_params.stream_timeout"],
+        ["c.yaml:8:7", "model_list[0].litellm_params.input_cost_per_token"],
+        ["c.yaml:9:7", "model_list[0].litellm_params.tenant_id"],
+        ["c.yaml:10:18", "model_list[0].model_info.output_cost_per_token"],
+        ["c.yaml:11:56", "model_list[1].litellm_params.aws_region_name"],
+        ["c.yaml:12:55", "model_list[2].litellm_params.api_base"],
+        ["c.yaml:13:20", "litellm_settings.request_timeout"],
+        ["c.yaml:14:20", "general_settings.max_request_size_mb"],
+        ["c.yaml:14:47", "general_settings.global_max_parallel_requests"],
+        ["c.yaml:14:80", "general_settings.allowed_ips"],
+    ]
+    providers = yaml.safe_load(made)["model_providers"]
+    assert providers == [{"model": "openai/m", "name": "m"}, {"model": "bedrock/b", "name": "b"}]
+    assert yaml.safe_load(made).keys() == {"listeners", "model_providers"}
+
+
 @pytest.mark.parametrize("text", ODD)
 def test_odd_values(text: str) -> None:
     made, notes = litellm.converted(
@@ -446,7 +511,7 @@ def test_the_command(tmp_path: Path) -> None:
     ran = subprocess.run([*command, "import", "litellm", str(source)], capture_output=True, text=True, check=False)
     assert ran.returncode == 0
     line = source.read_text().splitlines().index("ignored: 1") + 1
-    assert f"{source}:{line}: ignored: has no counterpart" in ran.stderr
+    assert f"{source}:{line}:1: ignored: has no counterpart" in ran.stderr
     target.write_text(ran.stdout)
     checked = subprocess.run([*command, "check", str(target)], capture_output=True, text=True, check=False, env=ENVIRON)
     assert checked.returncode == 0, checked.stderr

@@ -144,6 +144,7 @@ async def test_a_failure_is_a_502_that_names_the_step(program: Program, shape: s
     assert provider.requests == [], "nothing is sent"
     assert 'dragoman_credential_refresh_total{provider="up/m",result="failed"} 1.0' in metrics
     assert "secret-of-the-program" not in metrics + str(gateway.lines) + body.decode()
+    assert f"failed, nocredential: The gateway has no credential for up/m: {said}" in gateway.lines[0]["tried"][0]
 
 
 @inside_once

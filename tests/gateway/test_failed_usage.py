@@ -5,7 +5,11 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from ..scripted import LAST_CHUNK, Provider, Request, Step, chunk, respond, sse, stream_head
+from dragoman.codecs.gemini.shape import SHAPE as GOOGLE
+from dragoman.codecs.reply import Reply
+from dragoman.codecs.request import Request as Asked
+
+from ..scripted import LAST_CHUNK, Provider, Request, Step, chunk, close, respond, sse, stream_head
 from .inside import CONFIG, Inside, inside_once
 from .spoken import SHAPES, SPEECH
 
@@ -75,6 +79,49 @@ async def test_a_whole_answer_that_failed(name: str, caller: str) -> None:
 async def test_a_stream_that_failed(name: str, caller: str) -> None:
     upstream, last = STREAMED[name]
     assert await tokens(upstream, caller, streamed(upstream, last), True) == (12, 7)
+
+
+def googles(usage: object) -> bytes:
+    return sse({"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": "Hello " * 900}]}}], "usageMetadata": usage})
+
+
+COUNTED_BEFORE = {  # the last that came has a count of all of the answer up to it
+    "messages": [
+        *SPEECH["messages"].opening,
+        SPEECH["messages"].word("Hello " * 900),
+        sse({"type": "message_delta", "delta": {"stop_reason": "end_turn"}} | MESSAGES, "message_delta"),
+    ],
+    "gemini": [googles({"promptTokenCount": 12, "candidatesTokenCount": count}) for count in (5, 6, 7)],
+}
+BROKEN = {
+    "an error": [chunk(sse(TOLD, "error")), LAST_CHUNK],
+    "no JSON": [chunk(b"data: {]\n\n"), LAST_CHUNK],
+    "cut": [close],
+}
+OF_GEMINI = {"an error": [chunk(sse(OF_GOOGLE)), LAST_CHUNK]}
+
+
+@pytest.mark.parametrize("caller", SHAPES)
+@pytest.mark.parametrize("upstream", COUNTED_BEFORE)
+@pytest.mark.parametrize("name", BROKEN)
+@inside_once
+async def test_a_stream_that_failed_behind_its_count(name: str, upstream: str, caller: str) -> None:
+    ending = OF_GEMINI.get(name, BROKEN[name]) if upstream == "gemini" else BROKEN[name]
+    steps = [stream_head(), *map(chunk, COUNTED_BEFORE[upstream]), *ending]
+    assert await tokens(upstream, caller, steps, True) == (12, 7)
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"), [({"promptTokenCount": 12, "candidatesTokenCount": 7}, True), ({"promptTokenCount": 12}, False), (None, False)]
+)
+def test_a_count_of_googles_for_its_own_callers(usage: object, counted: bool) -> None:
+    """Pieces that are like the last are not parsed until somebody asks."""
+    observer = GOOGLE.Observer(Reply(Asked("gemini", "m", {}, True)))
+    for piece in (googles(GEMINI["usageMetadata"]), googles(GEMINI["usageMetadata"]), googles(usage)):
+        observer.feed(("", piece.removeprefix(b"data: ").rstrip()))
+    assert observer.counted is counted
+    observer.feed(("", orjson.dumps(OF_GOOGLE)))
+    assert (observer.error is not None, observer.counted) == (True, counted)
 
 
 @pytest.mark.parametrize("stream", [False, True])
