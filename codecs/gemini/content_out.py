@@ -46,6 +46,9 @@ _BY_EXTENSION = {
     "html": "text/html",
     "csv": "text/csv",
     "md": "text/markdown",
+    "mp4": "video/mp4",
+    "webm": "video/webm",
+    "mov": "video/quicktime",
 }
 
 
@@ -105,7 +108,7 @@ class ContentWriter:
         if part.data and part.media_type.startswith("image/"):
             return [_inline(part.media_type, part.data, part.path)]
         if part.url:
-            return [self._linked(part.url, media.PDF, part.path)]
+            return [self._linked(part.url, part.media_type or media.PDF, part.path)]
         raise unsupported_content("this kind of file", part.path)
 
     def _audio(self, part: AudioPart) -> list[Piece]:
