@@ -16,7 +16,7 @@ from . import jsontext
 from .capabilities import EFFORTS
 from .events import Seal
 from .ledger import Path
-from .request import CallPart, Habits, ReasoningPart, Request, Sealed, TextPart, Thinking
+from .request import CallPart, Habits, Part, ReasoningPart, Request, Sealed, TextPart, Thinking
 
 ENVELOPE = "dgr1."
 
@@ -167,6 +167,14 @@ def opened(sealed: str, path: Path, text: str = "") -> ReasoningPart:
 
 
 # ---- how much ----
+
+
+def without_cut_thoughts(parts: list[Part]) -> list[Part]:
+    """Remove unsealed reasoning from the end of a turn: the token limit cut it off before it was signed."""
+    end = len(parts)
+    while end and isinstance(part := parts[end - 1], ReasoningPart) and part.form == "text":
+        end -= 1
+    return parts if end == len(parts) else parts[:end]
 
 
 def nearest(effort: str, allowed: tuple[str, ...]) -> str | None:

@@ -201,7 +201,8 @@ class Shape:
     decode_request: Callable[..., Request]
     """(body) → Request. A stateful shape accepts the expanded input as a second argument. Raises subclasses of ClientFault."""
     encode_request: Callable[[Request, Capabilities, str], Encoded]
-    """(request, capabilities, model) → the upstream's body. Raises subclasses of ClientFault."""
+    """(request, capabilities, model) → the upstream's body. Consumes the request's settings; what is not carried is reported in its
+    ledger. Raises subclasses of ClientFault for what the upstream cannot express, with `param` set to the path in the caller's body."""
     decode_response: Callable[[Any, Reply], list[Event]]
     """(complete answer, reply) → its events."""
     decode_error: Callable[..., GatewayError]

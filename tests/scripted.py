@@ -38,7 +38,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import pytest
@@ -219,6 +219,14 @@ class Provider:
         self.url = f"{scheme}://{host}:{self.port}"
         self._start(self._accept)
         return self
+
+    async def __aenter__(self) -> Self:
+        """So that `async with` can open it beside what is used in the loop."""
+        self.__enter__()
+        return self
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        self.__exit__(kind, error, trace)
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._stop.open()

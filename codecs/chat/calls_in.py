@@ -21,7 +21,6 @@ class Slot:
     order: the number of calls before it.
     """
 
-    index: int | None
     order: int
     id: str = ""
     name: str = ""
@@ -57,7 +56,7 @@ class Slots:
             if slot is not None and ((id and slot.id and id != slot.id) or (not id and name and slot.json.complete())):
                 slot = None  # some servers number every call 0
         if slot is None and len(self.all) < _MOST_CALLS:
-            self._newest[index] = slot = Slot(index, len(self.all))
+            self._newest[index] = slot = Slot(len(self.all))
             self.all.append(slot)
         return slot
 

@@ -25,10 +25,7 @@ _CACHE_LIVES = ("30m",)  # accepted for the entire prompt; parts accept more val
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
-    """Return the upstream's body. Consumes the request's settings; what is not carried is reported in its ledger.
-
-    Raises subclasses of errors.ClientFault for what the upstream cannot express, with `param` set to the client's path.
-    """
+    """See `Shape.encode_request`."""
     if request.defers:
         deferral.settle(request)
     openai.name_json(request)

@@ -39,10 +39,7 @@ _EFFORT_AT = {
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
-    """Return the upstream's body. Consumes the request's settings; what is not carried is reported in its ledger.
-
-    Raises subclasses of errors.ClientFault for what the upstream cannot express, with `param` set to the client's path.
-    """
+    """See `Shape.encode_request`."""
     if not capabilities.v_answers:
         raise NotFound(f"The model `{model[:_LONGEST_NAME]}` answers no conversation.", param="model")
     changes = request.changes if capabilities.m_mid_system and capabilities.v_system_inside else None

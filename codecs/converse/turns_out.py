@@ -14,7 +14,8 @@ from typing import Any
 from ..capabilities import Capabilities
 from ..errors import Malformed, Unsupported
 from ..ledger import Path, concrete
-from ..request import Part, ReasoningPart, Request
+from ..reasoning import without_cut_thoughts
+from ..request import Request
 from .content_out import BLANK, Block, ContentWriter
 
 _ROLES = {"user": "user", "tool": "user", "function": "user", "assistant": "assistant", "system": "system", "developer": "system"}
@@ -54,7 +55,7 @@ def write_turns(
             continue
         leading = leading and role == "system"
         blocks: list[Block] = []
-        for part in _without_cut_thoughts(turn.parts):
+        for part in without_cut_thoughts(turn.parts):
             writer.add(part, blocks)
         if not blocks and role != "system" and turn.parts and not capabilities.v_blank_text:
             blocks = [{"text": BLANK}] if any(hasattr(part, "text") and part.text for part in turn.parts) else []
@@ -83,14 +84,6 @@ def write_turns(
 def _number(path: Path) -> int:
     """The place of a message among the caller's; -1 for what is none of them."""
     return path[1] if len(path) > 1 and isinstance(path[1], int) else -1
-
-
-def _without_cut_thoughts(parts: list[Part]) -> list[Part]:
-    """Remove unsealed reasoning from the end of a turn: the token limit cut it off before it was signed."""
-    end = len(parts)
-    while end and isinstance(part := parts[end - 1], ReasoningPart) and part.form == "text":
-        end -= 1
-    return parts[:end]
 
 
 def _place(request: Request, capabilities: Capabilities, messages: list[_Message], message: _Message) -> None:

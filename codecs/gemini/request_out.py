@@ -31,10 +31,7 @@ def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
-    """Return the upstream's body. Consumes the request's settings; what is not carried is reported in its ledger.
-
-    Raises subclasses of errors.ClientFault for what the upstream cannot express, with `param` set to the client's path.
-    """
+    """See `Shape.encode_request`."""
     if request.defers:
         deferral.settle(request)
     names = ToolMap(native_custom=False, word_first=True)

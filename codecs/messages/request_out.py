@@ -31,10 +31,7 @@ _NO_SAMPLING_SINCE = "2026-10-21"  # the API version that refuses temperature, t
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
-    """Return the upstream's body. Consumes the request's settings; what is not carried is reported in its ledger.
-
-    Raises subclasses of errors.ClientFault for what the upstream cannot express, with `param` set to the client's path.
-    """
+    """See `Shape.encode_request`."""
     if request.defers:
         deferral.settle(request, capabilities.m_tool_search)
     retention = request.take_setting("prompt_cache_retention")

@@ -13,7 +13,8 @@ from typing import Any
 from ..capabilities import Capabilities
 from ..errors import Malformed, Unsupported
 from ..ledger import Path, concrete
-from ..request import Part, ReasoningPart, Request
+from ..reasoning import without_cut_thoughts
+from ..request import ReasoningPart, Request
 from .content_out import Block, ContentWriter, one_text
 
 CONTINUES = "(conversation continues)"
@@ -36,7 +37,7 @@ def write_turns(request: Request, capabilities: Capabilities, writer: ContentWri
     for turn, role, place in zip(request.turns, roles, _places(roles), strict=True):
         parts = turn.parts
         if parts and type(parts[-1]) is ReasoningPart:
-            parts = _without_cut_thoughts(parts)
+            parts = without_cut_thoughts(parts)
         blocks: list[Block] = []
         for part in parts:
             blocks += writer.blocks(part)
@@ -62,14 +63,6 @@ def write_turns(request: Request, capabilities: Capabilities, writer: ContentWri
     body: dict[str, Any] = {"system": one_text(system)} if system else {}
     body["messages"] = [{"role": message.role, "content": one_text(message.blocks)} for message in messages]
     return body
-
-
-def _without_cut_thoughts(parts: list[Part]) -> list[Part]:
-    """Remove unsealed reasoning from the end of a turn: the token limit cut it off before it was signed."""
-    end = len(parts)
-    while end and isinstance(part := parts[end - 1], ReasoningPart) and part.form == "text":
-        end -= 1
-    return parts if end == len(parts) else parts[:end]
 
 
 def _places(roles: list[str]) -> list[str]:

@@ -27,10 +27,7 @@ _SAME = ("temperature", "top_p", "metadata", "moderation", "prompt_cache_key", "
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
-    """Return the upstream's body. Consumes the request's settings; what is not carried is reported in its ledger.
-
-    Raises subclasses of errors.ClientFault for what the upstream cannot express, with `param` set to the client's path.
-    """
+    """See `Shape.encode_request`."""
     if request.defers:
         deferral.settle(request, capabilities.r_tool_search)
     openai.name_json(request)

@@ -209,7 +209,6 @@ def _identities(row: Mapping[str, Any], built: _Built) -> dict[str, Identity]:
         ),
         allow_from=Networks(ip_network(one, strict=False) for one in orjson.loads(row["allow_from"])),
         expires_at=row["expires_at"],
-        tags=tuple(orjson.loads(row["tags"])),
         fixed_user=bool(user),
     )
     by_hash = {row["sha256"]: identity}

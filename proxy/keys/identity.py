@@ -60,7 +60,6 @@ class Identity:
     responses: Responses = _UNSAID
     allow_from: Networks = field(default_factory=Networks)
     expires_at: float | None = None
-    tags: tuple[str, ...] = ()
     fixed_user: bool = False
 
     def allows(self, model: str) -> bool:

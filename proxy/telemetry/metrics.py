@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -97,109 +97,67 @@ class Metrics:
         self._every = 0.0 if _FOLDER in os.environ else EVERY
         ProcessCollector(registry=registry)
         self._fields: set[tuple[str, str, str]] = set()
+        counter, histogram = partial(Counter, registry=registry), partial(_Histogram, registry=registry)
+        gauge = partial(Gauge, registry=registry, multiprocess_mode="sum")
         labels = ("shape", "upstream_api", "provider", "model", "status")
-        self.requests = Counter("dragoman_requests", "Finished requests to models.", labels, registry=registry)
-        self.streams = Gauge("dragoman_streams_open", "Streams in progress.", registry=registry, multiprocess_mode="sum")
-        self.seconds = _Histogram(
-            "dragoman_request_seconds",
-            "Seconds from the request body to the end of the answer.",
-            buckets=_SECONDS,
-            registry=registry,
+        self.requests = counter("dragoman_requests", "Finished requests to models.", labels)
+        self.streams = gauge("dragoman_streams_open", "Streams in progress.")
+        self.seconds = histogram("dragoman_request_seconds", "Seconds from the request body to the end of the answer.", buckets=_SECONDS)
+        self.first = histogram(
+            "dragoman_time_to_first_token_seconds", "Seconds from the request body to the first content.", buckets=_SECONDS
         )
-        self.first = _Histogram(
-            "dragoman_time_to_first_token_seconds",
-            "Seconds from the request body to the first content.",
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.overhead = _Histogram(
+        self.overhead = histogram(
             "dragoman_overhead_seconds",
             "Seconds spent in the gateway before the first upstream is called and after a complete answer was received.",
             buckets=_OVERHEAD,
-            registry=registry,
         )
-        self.tokens = Counter(
-            "dragoman_tokens",
-            "Tokens; input includes cached and cache_write, output includes reasoning.",
-            ("kind",),
-            registry=registry,
+        self.tokens = counter("dragoman_tokens", "Tokens; input includes cached and cache_write, output includes reasoning.", ("kind",))
+        self.cost = counter("dragoman_cost_usd", "Cost of answers in USD, by the price table.")
+        self.upstream_errors = counter("dragoman_upstream_errors", "Attempts that failed at an upstream, by kind.", ("kind",))
+        self.retries = counter("dragoman_retries", "Attempts repeated at the upstream that failed.")
+        self.fallbacks = counter("dragoman_fallbacks", "Attempts at another upstream after a failure.")
+        self.choices = counter("dragoman_choices", "Requests with several candidates at one place, by what chose the first.", ("by",))
+        self.hedges = counter(
+            "dragoman_hedges", "Requests for which a second attempt was made beside the first, by the one that answered.", ("won",)
         )
-        self.cost = Counter("dragoman_cost_usd", "Cost of answers in USD, by the price table.", registry=registry)
-        self.upstream_errors = Counter(
-            "dragoman_upstream_errors", "Attempts that failed at an upstream, by kind.", ("kind",), registry=registry
-        )
-        self.retries = Counter("dragoman_retries", "Attempts repeated at the upstream that failed.", registry=registry)
-        self.fallbacks = Counter("dragoman_fallbacks", "Attempts at another upstream after a failure.", registry=registry)
-        self.choices = Counter(
-            "dragoman_choices", "Requests with several candidates at one place, by what chose the first.", ("by",), registry=registry
-        )
-        self.hedges = Counter(
-            "dragoman_hedges",
-            "Requests for which a second attempt was made beside the first, by the one that answered.",
-            ("won",),
-            registry=registry,
-        )
-        self.continued = Counter("dragoman_continued", "Answers that broke off and that another attempt went on with.", registry=registry)
-        self.resumes = Counter("dragoman_resumes", "Streams that a caller came back for.", ("result",), registry=registry)
-        self.probes = Counter("dragoman_probes", "Probes of ejected upstreams.", ("result",), registry=registry)
-        self.hooks = Counter("dragoman_hooks", "Calls to hooks.", ("on", "result"), registry=registry)
-        self.hook_seconds = Histogram("dragoman_hook_seconds", "Seconds of a call to a hook.", buckets=_SECONDS, registry=registry)
-        self.dropped = Counter(
+        self.continued = counter("dragoman_continued", "Answers that broke off and that another attempt went on with.")
+        self.resumes = counter("dragoman_resumes", "Streams that a caller came back for.", ("result",))
+        self.probes = counter("dragoman_probes", "Probes of ejected upstreams.", ("result",))
+        self.hooks = counter("dragoman_hooks", "Calls to hooks.", ("on", "result"))
+        self.hook_seconds = histogram("dragoman_hook_seconds", "Seconds of a call to a hook.", buckets=_SECONDS)
+        self.dropped = counter(
             "dragoman_dropped_fields",
             "Request fields dropped because the upstream's API has no equivalent.",
             ("shape", "upstream_api", "field"),
-            registry=registry,
         )
-        self.compactions = Counter(
-            "dragoman_compactions", "Compactions of conversations that are over.", ("kind", "result"), registry=registry
-        )
-        self.renewals = Counter(
+        self.compactions = counter("dragoman_compactions", "Compactions of conversations that are over.", ("kind", "result"))
+        self.renewals = counter(
             "dragoman_credential_refresh",
             "Renewals of credentials that end, by the entry that is named first for them.",
             ("provider", "result"),
-            registry=registry,
         )
-        self.expiry = Gauge(
+        self.expiry = gauge(
             "dragoman_credential_expiry_seconds",
             "When the credential of an entry ends, in seconds since the epoch.",
             ("provider",),
-            registry=registry,
             multiprocess_mode="min",
         )
-        self.disconnects = Counter("dragoman_client_disconnects", "Clients that disconnected before the end.", registry=registry)
-        self.unknown = Counter("dragoman_unknown_upstream", "Unknown or untranslatable parts of upstream answers.", registry=registry)
-        self.log_dropped = Counter(
-            "dragoman_log_lines_dropped", "Log lines dropped because standard error was not read in time.", registry=registry
-        )
-        self.websockets = Gauge("dragoman_websockets_open", "WebSockets of callers.", registry=registry, multiprocess_mode="sum")
-        self.websockets_closed = Counter(
-            "dragoman_websockets_closed", "WebSockets that are over, by what closed them.", ("reason",), registry=registry
-        )
-        self.websocket_refused = Counter(
-            "dragoman_websocket_refused", "Upgrades to a WebSocket that were refused, by status.", ("status",), registry=registry
-        )
-        self.websocket_evicted = Counter(
-            "dragoman_websocket_evicted", "Responses that a WebSocket keeps no longer, by cause.", ("cause",), registry=registry
-        )
-        self.usage_lost = Counter(
-            "dragoman_usage_rows_lost", "Exchanges whose usage did not reach the control store and never will.", registry=registry
-        )
-        self.usage_waiting = Gauge(
-            "dragoman_usage_batches_waiting",
-            "Batches of usage that the control store does not have yet.",
-            registry=registry,
-            multiprocess_mode="sum",
-        )
-        self.control_away = Gauge(
-            "dragoman_control_away",
-            "Workers whose control store does not answer, so that they use the keys that they read last.",
-            registry=registry,
-            multiprocess_mode="sum",
+        self.disconnects = counter("dragoman_client_disconnects", "Clients that disconnected before the end.")
+        self.unknown = counter("dragoman_unknown_upstream", "Unknown or untranslatable parts of upstream answers.")
+        self.log_dropped = counter("dragoman_log_lines_dropped", "Log lines dropped because standard error was not read in time.")
+        self.websockets = gauge("dragoman_websockets_open", "WebSockets of callers.")
+        self.websockets_closed = counter("dragoman_websockets_closed", "WebSockets that are over, by what closed them.", ("reason",))
+        self.websocket_refused = counter("dragoman_websocket_refused", "Upgrades to a WebSocket that were refused, by status.", ("status",))
+        self.websocket_evicted = counter("dragoman_websocket_evicted", "Responses that a WebSocket keeps no longer, by cause.", ("cause",))
+        self.usage_lost = counter("dragoman_usage_rows_lost", "Exchanges whose usage did not reach the control store and never will.")
+        self.usage_waiting = gauge("dragoman_usage_batches_waiting", "Batches of usage that the control store does not have yet.")
+        self.control_away = gauge(
+            "dragoman_control_away", "Workers whose control store does not answer, so that they use the keys that they read last."
         )
         # the library's own lookup of a child costs more than counting
         self._requests, self._tokens, self._choices = cache(self.requests.labels), cache(self.tokens.labels), cache(self.choices.labels)
-        for gauge in (self.streams, self.websockets, self.usage_waiting, self.control_away):
-            gauge.set(0)  # a dead worker of this number may have left another value
+        for each in (self.streams, self.websockets, self.usage_waiting, self.control_away):
+            each.set(0)  # a dead worker of this number may have left another value
 
     def opened(self) -> None:
         """A stream begins; `settled` must follow."""

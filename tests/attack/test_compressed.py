@@ -133,11 +133,10 @@ async def test_other_codings_are_refused(path: str, coding: str) -> None:
 async def test_identity_and_plain_bodies_pass_no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codings, "decoder", lambda coding, members: pytest.fail("a decoder was made"))
     body = orjson.dumps({"model": "chat/m", **ASKED["chat"]})
-    with Provider([respond(SPEECH["chat"].whole)]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for headers in ({}, {"content_encoding": "identity"}, {"content_encoding": "Identity"}, {"content_encoding": ""}):
-                async with gateway.call(request(PATHS["chat"], body, **headers)) as caller:
-                    assert (await answered(caller))[0] == 200
+    async with Provider([respond(SPEECH["chat"].whole)]) as provider, Inside(CONFIG, provider) as gateway:
+        for headers in ({}, {"content_encoding": "identity"}, {"content_encoding": "Identity"}, {"content_encoding": ""}):
+            async with gateway.call(request(PATHS["chat"], body, **headers)) as caller:
+                assert (await answered(caller))[0] == 200
 
 
 # ---- bounds ----

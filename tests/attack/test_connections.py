@@ -243,12 +243,11 @@ def thrown(port: int, data: bytes) -> None:
 @inside
 async def test_a_reset_that_comes_with_the_last_bytes_is_seen(name: str) -> None:
     """A loop on libuv reports it once, with the data before it."""
-    with Provider([until_closed]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            thrown(gateway.port, RESET[name])
-            async with gateway.call(HEALTH) as later:  # accepted behind it
-                assert await served(later) == 200
-            await gateway.until(lambda: gateway.idle and not gateway.server.connections)
+    async with Provider([until_closed]) as provider, Inside(CONFIG, provider) as gateway:
+        thrown(gateway.port, RESET[name])
+        async with gateway.call(HEALTH) as later:  # accepted behind it
+            assert await served(later) == 200
+        await gateway.until(lambda: gateway.idle and not gateway.server.connections)
 
 
 @inside

@@ -327,31 +327,30 @@ def answering(asked: Request) -> Steps:
 async def test_answers_and_errors_can_be_read_by_listed_pages_alone(keys: str) -> None:
     key = {"authorization": "Bearer all"} if keys else {}
     page = {"sec_fetch_site": "cross-site", **key}
-    with Provider(answering) as provider:
-        async with Inside(CONFIG + keys + CORS + "\nlimits: {max_body: 1kB}", provider) as gateway:
-            for shape in SHAPES:
-                body = orjson.dumps({"model": f"{shape}/m", **ASKED[shape]})
-                for path, sent, more, expected in [
-                    (PATHS[shape], body, {}, 200),
-                    (PATHS[shape], b"{", {}, 400),
-                    (PATHS[shape], b"x" * 2000, {}, 413),
-                    (PATHS[shape], b"x" * 20, {"content_encoding": "br"}, 415),
-                    (PATHS[shape], b'{"model": "nobody"}', {}, 404),
-                    ("/no/such", b"", {}, 404),
-                    *([(PATHS[shape], body, {"authorization": "Bearer wrong"}, 401)] if keys else []),
-                ]:
-                    async with gateway.call(request(path, sent, origin=PAGE, **(page | more))) as caller:
-                        status, headers, value = await told(caller)
-                    assert status == expected, value
-                    assert crossing(headers) == {"access-control-allow-origin": PAGE, "access-control-expose-headers": "*"}
-                    assert headers["vary"] == "Origin"
-                before = len(provider.requests)
-                for origin in FOREIGN:
-                    async with gateway.call(request(PATHS[shape], body, origin=origin, **page)) as caller:
-                        status, headers, _ = await told(caller)
-                    assert status == (200 if keys else 403)  # a program with a key may send what it likes
-                    assert not crossing(headers)
-                assert keys or len(provider.requests) == before
+    async with Provider(answering) as provider, Inside(CONFIG + keys + CORS + "\nlimits: {max_body: 1kB}", provider) as gateway:
+        for shape in SHAPES:
+            body = orjson.dumps({"model": f"{shape}/m", **ASKED[shape]})
+            for path, sent, more, expected in [
+                (PATHS[shape], body, {}, 200),
+                (PATHS[shape], b"{", {}, 400),
+                (PATHS[shape], b"x" * 2000, {}, 413),
+                (PATHS[shape], b"x" * 20, {"content_encoding": "br"}, 415),
+                (PATHS[shape], b'{"model": "nobody"}', {}, 404),
+                ("/no/such", b"", {}, 404),
+                *([(PATHS[shape], body, {"authorization": "Bearer wrong"}, 401)] if keys else []),
+            ]:
+                async with gateway.call(request(path, sent, origin=PAGE, **(page | more))) as caller:
+                    status, headers, value = await told(caller)
+                assert status == expected, value
+                assert crossing(headers) == {"access-control-allow-origin": PAGE, "access-control-expose-headers": "*"}
+                assert headers["vary"] == "Origin"
+            before = len(provider.requests)
+            for origin in FOREIGN:
+                async with gateway.call(request(PATHS[shape], body, origin=origin, **page)) as caller:
+                    status, headers, _ = await told(caller)
+                assert status == (200 if keys else 403)  # a program with a key may send what it likes
+                assert not crossing(headers)
+            assert keys or len(provider.requests) == before
 
 
 @inside_once

@@ -22,9 +22,8 @@ HEAD = "POST /v1beta/models/gemini-x:{}?key={} HTTP/1.1\r\nHost: localhost\r\nCo
 )
 @inside_once
 async def test_passed_through(key: str, up: str | None, method: str) -> None:
-    with Provider(lambda _: [respond({"totalTokens": 1})]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            async with gateway.call(HEAD.format(method, key, len(BODY)).encode() + BODY) as caller:
-                assert (await caller.head())[0] == 200
-            (sent,) = provider.requests
-            assert (sent.headers.get("x-goog-api-key"), "x-evil" in sent.headers, "?" in sent.target) == (up, False, False)
+    async with Provider(lambda _: [respond({"totalTokens": 1})]) as provider, Inside(CONFIG, provider) as gateway:
+        async with gateway.call(HEAD.format(method, key, len(BODY)).encode() + BODY) as caller:
+            assert (await caller.head())[0] == 200
+        (sent,) = provider.requests
+        assert (sent.headers.get("x-goog-api-key"), "x-evil" in sent.headers, "?" in sent.target) == (up, False, False)

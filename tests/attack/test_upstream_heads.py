@@ -70,18 +70,17 @@ async def test_absurd_values(value: str, caplog: pytest.LogCaptureFixture) -> No
         return [absurd(status, given, whole if status == 200 else b'{"error": {"message": "No.", "type": "x"}}')]
 
     asked: list[tuple[int, str, str]] = []
-    with Provider(script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for status in (200, 429, 503):
-                for client in SHAPES:
-                    for upstream in SHAPES:
-                        asked[:] = [(status, client, upstream)]
-                        async with gateway.ask(client, f"{upstream}/m") as caller:
-                            found, headers = await caller.head()
-                            body = await caller.body(headers)
-                        assert found in (status, 502, 529 if status == 503 else 502), (asked, found, body)
-                        assert isinstance(orjson.loads(body), dict)
-            await gateway.until(lambda: len(gateway.lines) == 3 * len(SHAPES) ** 2)
+    async with Provider(script) as provider, Inside(CONFIG, provider) as gateway:
+        for status in (200, 429, 503):
+            for client in SHAPES:
+                for upstream in SHAPES:
+                    asked[:] = [(status, client, upstream)]
+                    async with gateway.ask(client, f"{upstream}/m") as caller:
+                        found, headers = await caller.head()
+                        body = await caller.body(headers)
+                    assert found in (status, 502, 529 if status == 503 else 502), (asked, found, body)
+                    assert isinstance(orjson.loads(body), dict)
+        await gateway.until(lambda: len(gateway.lines) == 3 * len(SHAPES) ** 2)
     assert not [record for record in caplog.records if record.name == "dragoman" and record.levelno >= logging.ERROR]
 
 
@@ -105,13 +104,12 @@ STATUSES = {
 @inside_once
 async def test_absurd_statuses(name: str, streamed: bool, caplog: pytest.LogCaptureFixture) -> None:
     wire, expected = STATUSES[name]
-    with Provider([wire]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for client in SHAPES:
-                async with gateway.ask(client, "chat/m", stream=streamed) as caller:
-                    found, headers = await caller.head()
-                    assert isinstance(orjson.loads(await caller.body(headers)), dict)
-                assert found == expected or (expected is None and 400 <= found <= 599), found
-            await gateway.until(lambda: len(gateway.lines) == len(SHAPES))
-            assert all(line["error"] for line in gateway.lines)
+    async with Provider([wire]) as provider, Inside(CONFIG, provider) as gateway:
+        for client in SHAPES:
+            async with gateway.ask(client, "chat/m", stream=streamed) as caller:
+                found, headers = await caller.head()
+                assert isinstance(orjson.loads(await caller.body(headers)), dict)
+            assert found == expected or (expected is None and 400 <= found <= 599), found
+        await gateway.until(lambda: len(gateway.lines) == len(SHAPES))
+        assert all(line["error"] for line in gateway.lines)
     assert not [record for record in caplog.records if record.name == "dragoman" and record.levelno >= logging.ERROR]

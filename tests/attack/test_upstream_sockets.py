@@ -73,11 +73,10 @@ async def test_addresses_that_refuse_are_passed_at_once(client, monkeypatch):
 async def test_a_connection_that_comes_too_late_is_closed(client, monkeypatch):
     """All addresses are tried at once: one connection is used, and none of the others stays."""
     monkeypatch.setattr("dragoman.proxy.wire.connect.DELAY", 0.0)
-    with Provider([respond(b"x")]) as provider:
-        async with options(look_up=lambda host: v4(*["127.0.0.1"] * 5)) as client:
-            for _ in range(3):
-                assert (await client.fetch(UpstreamRequest(f"http://up.test:{provider.port}/", "POST"))).body == b"x"
-            await provider.seen(lambda: [connection.closed_by for connection in provider.connections].count("") == 1)
+    async with Provider([respond(b"x")]) as provider, options(look_up=lambda host: v4(*["127.0.0.1"] * 5)) as client:
+        for _ in range(3):
+            assert (await client.fetch(UpstreamRequest(f"http://up.test:{provider.port}/", "POST"))).body == b"x"
+        await provider.seen(lambda: [connection.closed_by for connection in provider.connections].count("") == 1)
 
 
 @looped

@@ -604,17 +604,15 @@ UNUSABLE = {
 @pytest.mark.parametrize("name", UNUSABLE)
 @looped
 async def test_a_provider_whose_answer_is_of_no_use(file, issuer, name):
-    with Provider(UNUSABLE[name]) as provider:
-        async with desk(file, oidc(issuer).replace(issuer.url, provider.url)) as http:
-            assert await away(http)
+    async with Provider(UNUSABLE[name]) as provider, desk(file, oidc(issuer).replace(issuer.url, provider.url)) as http:
+        assert await away(http)
 
 
 @looped
 async def test_a_provider_that_takes_too_long(file, issuer, monkeypatch):
     monkeypatch.setattr(oidc_of_store, "PATIENCE", 0.2)
-    with Provider([until_closed]) as provider:
-        async with desk(file, oidc(issuer).replace(issuer.url, provider.url)) as http:
-            assert await away(http)
+    async with Provider([until_closed]) as provider, desk(file, oidc(issuer).replace(issuer.url, provider.url)) as http:
+        assert await away(http)
 
 
 @looped

@@ -101,27 +101,25 @@ async def test_each_conversation_stays(shape: str, upstream: str) -> None:
 @inside_once
 async def test_a_session_that_is_named(header: str) -> None:
     script = Upstreams()
-    with Provider(script) as provider:
-        async with Inside(config("chat"), provider) as gateway:
-            for topic in range(12):
-                await ask(gateway, "chat", turns("chat", topic, 0), **{header: "one"})
-            assert len(set(script.names)) == 1
-            for topic in range(12):
-                await ask(gateway, "chat", turns("chat", 0, 0), **{header: f"session {topic}"})
-            assert len(set(script.names)) > 1
+    async with Provider(script) as provider, Inside(config("chat"), provider) as gateway:
+        for topic in range(12):
+            await ask(gateway, "chat", turns("chat", topic, 0), **{header: "one"})
+        assert len(set(script.names)) == 1
+        for topic in range(12):
+            await ask(gateway, "chat", turns("chat", 0, 0), **{header: f"session {topic}"})
+        assert len(set(script.names)) > 1
 
 
 @pytest.mark.parametrize("more", [{"prompt_cache_key": "one"}, {"conversation": None}])
 @inside_once
 async def test_a_key_in_the_body(more: dict[str, Any]) -> None:
     script = Upstreams()
-    with Provider(script) as provider:
-        async with Inside(config("chat"), provider) as gateway:
-            if "conversation" in more:
-                async with gateway.call(request("/v1/conversations", {})) as caller:
-                    more = {"conversation": json.loads(await caller.body((await caller.head())[1]))["id"]}
-            for topic in range(12):
-                await ask(gateway, "responses", turns("responses", topic, 0) | more)
+    async with Provider(script) as provider, Inside(config("chat"), provider) as gateway:
+        if "conversation" in more:
+            async with gateway.call(request("/v1/conversations", {})) as caller:
+                more = {"conversation": json.loads(await caller.body((await caller.head())[1]))["id"]}
+        for topic in range(12):
+            await ask(gateway, "responses", turns("responses", topic, 0) | more)
     assert len(set(script.names)) == 1
 
 
@@ -129,13 +127,12 @@ async def test_a_key_in_the_body(more: dict[str, Any]) -> None:
 @inside_once
 async def test_a_response_that_is_continued_stays(upstream: str) -> None:
     script = Upstreams()
-    with Provider(script) as provider:
-        async with Inside(config(upstream), provider) as gateway:
-            for topic in range(12):
-                answer = json.loads(await ask(gateway, "responses", turns("responses", topic, 0)))
-                for number in range(3):
-                    more = {"input": f"And {number}?", "instructions": "Be brief.", "previous_response_id": answer["id"]}
-                    answer = json.loads(await ask(gateway, "responses", more))
+    async with Provider(script) as provider, Inside(config(upstream), provider) as gateway:
+        for topic in range(12):
+            answer = json.loads(await ask(gateway, "responses", turns("responses", topic, 0)))
+            for number in range(3):
+                more = {"input": f"And {number}?", "instructions": "Be brief.", "previous_response_id": answer["id"]}
+                answer = json.loads(await ask(gateway, "responses", more))
     places = [set(script.names[start : start + 4]) for start in range(0, 48, 4)]
     assert {len(place) for place in places} == {1}
     assert len(set(script.names)) > 1
@@ -144,23 +141,22 @@ async def test_a_response_that_is_continued_stays(upstream: str) -> None:
 @inside_once
 async def test_it_moves_once_when_its_candidate_fails_and_stays() -> None:
     script, now = Upstreams(), 0.0
-    with Provider(script) as provider:
-        async with Inside(config("chat"), provider) as gateway:
-            gateway.gateway.services.ejection._clock = lambda: now
-            await ask(gateway, "chat", turns("chat", 1, 0))
-            (home,) = script.names
-            script.broken.add(home)
-            await ask(gateway, "chat", turns("chat", 1, 1))
-            await ask(gateway, "chat", turns("chat", 1, 2))
-            away = script.seen[-1][0]
-            assert script.names == [home, home, away, away]
-            script.broken.clear()
-            now += 600
-            for count in range(3, 6):
-                await ask(gateway, "chat", turns("chat", 1, count))
-            assert script.names[4:] == [away] * 3
-            await gateway.until(lambda: len(gateway.lines) == 6)
-            assert [line["chosen_by"] for line in gateway.lines] == ["affinity"] * 2 + ["moved"] * 4
+    async with Provider(script) as provider, Inside(config("chat"), provider) as gateway:
+        gateway.gateway.services.ejection._clock = lambda: now
+        await ask(gateway, "chat", turns("chat", 1, 0))
+        (home,) = script.names
+        script.broken.add(home)
+        await ask(gateway, "chat", turns("chat", 1, 1))
+        await ask(gateway, "chat", turns("chat", 1, 2))
+        away = script.seen[-1][0]
+        assert script.names == [home, home, away, away]
+        script.broken.clear()
+        now += 600
+        for count in range(3, 6):
+            await ask(gateway, "chat", turns("chat", 1, count))
+        assert script.names[4:] == [away] * 3
+        await gateway.until(lambda: len(gateway.lines) == 6)
+        assert [line["chosen_by"] for line in gateway.lines] == ["affinity"] * 2 + ["moved"] * 4
 
 
 @inside_once
@@ -169,11 +165,10 @@ async def test_prompt_caches_are_of_use() -> None:
     read: dict[str, int] = {}
     for affinity in ("auto", "off"):
         script = Upstreams()
-        with Provider(script) as provider:
-            async with Inside(config("chat", f"affinity: {affinity}"), provider) as gateway:
-                for count in range(10):
-                    for topic in range(30):
-                        await ask(gateway, "chat", turns("chat", topic, count))
+        async with Provider(script) as provider, Inside(config("chat", f"affinity: {affinity}"), provider) as gateway:
+            for count in range(10):
+                for topic in range(30):
+                    await ask(gateway, "chat", turns("chat", topic, count))
         known: dict[str, set[str]] = {name: set() for name in "0123"}
         read[affinity] = 0
         for name, body in script.seen:
@@ -186,24 +181,22 @@ async def test_prompt_caches_are_of_use() -> None:
 @inside_once
 async def test_a_reload_moves_nothing() -> None:
     script = Upstreams()
-    with Provider(script) as provider:
-        async with Inside(config("chat"), provider) as gateway:
-            for _ in range(2):
-                for topic in range(10):
-                    await ask(gateway, "chat", turns("chat", topic, 0))
-                gateway.gateway.adopt(gateway.gateway.config)
+    async with Provider(script) as provider, Inside(config("chat"), provider) as gateway:
+        for _ in range(2):
+            for topic in range(10):
+                await ask(gateway, "chat", turns("chat", topic, 0))
+            gateway.gateway.adopt(gateway.gateway.config)
     assert script.names[:10] == script.names[10:]
 
 
 @inside_once
 async def test_off() -> None:
     script = Upstreams()
-    with Provider(script) as provider:
-        async with Inside(config("chat", "affinity: off"), provider) as gateway:
-            for _ in range(40):
-                await ask(gateway, "chat", turns("chat", 1, 0))
-            await gateway.until(lambda: len(gateway.lines) == 40)
-            assert {line["chosen_by"] for line in gateway.lines} == {"weight"}
+    async with Provider(script) as provider, Inside(config("chat", "affinity: off"), provider) as gateway:
+        for _ in range(40):
+            await ask(gateway, "chat", turns("chat", 1, 0))
+        await gateway.until(lambda: len(gateway.lines) == 40)
+        assert {line["chosen_by"] for line in gateway.lines} == {"weight"}
     assert len(set(script.names)) > 1
 
 
@@ -211,12 +204,11 @@ async def test_off() -> None:
 async def test_one_candidate_chooses_nothing() -> None:
     """The first entries' order is the plan; nothing is looked at."""
     script = Upstreams()
-    with Provider(script) as provider:
-        async with Inside(config("chat", "balance: order"), provider) as gateway:
-            for topic in range(5):
-                await ask(gateway, "chat", turns("chat", topic, 0))
-            await gateway.until(lambda: len(gateway.lines) == 5)
-            assert not any("chosen_by" in line for line in gateway.lines)
+    async with Provider(script) as provider, Inside(config("chat", "balance: order"), provider) as gateway:
+        for topic in range(5):
+            await ask(gateway, "chat", turns("chat", topic, 0))
+        await gateway.until(lambda: len(gateway.lines) == 5)
+        assert not any("chosen_by" in line for line in gateway.lines)
     assert set(script.names) == {"0"}
 
 
@@ -278,25 +270,24 @@ async def test_least_busy_goes_round() -> None:
 async def test_explain_tells_where_a_conversation_goes() -> None:
     """By its session; and how many went elsewhere, since the candidate of theirs had failed."""
     script = Upstreams()
-    with Provider(script) as provider:
-        async with Inside(config("chat"), provider) as gateway:
-            admin = Admin(gateway.gateway.config, Ring(lambda looking, content: None), lambda: b"", lambda: {0: gateway.gateway.notes()})
-            for session in ("a", "b", "c", "d"):
-                await ask(gateway, "chat", turns("chat", 0, 0), x_dragoman_session=session)
-                order = admin.places("up/m", "chat", session)["chat"]
-                assert next(name.partition(" ")[0] for name in order) == f"n{script.names[-1]}"
-                assert len(set(order)) == 4
-            home = script.names[-1]
-            script.broken.add(home)
-            await ask(gateway, "chat", turns("chat", 0, 0), x_dragoman_session="d")
-            moved = script.names[-1]
-            assert moved != home
-            lines = admin.explain("up/m", "chat")["chat"]
-            (line,) = [line for line in lines if "1 conversations of others moved here, remembered until" in line]
-            assert f" n{moved} " in line
-            assert "failed recently, tried last until" in next(line for line in lines if f" n{home} " in line)
-            assert admin.routing()["affinity"] == "auto"
-            assert admin.places("nobody", None, "a") == {}
+    async with Provider(script) as provider, Inside(config("chat"), provider) as gateway:
+        admin = Admin(gateway.gateway.config, Ring(lambda looking, content: None), lambda: b"", lambda: {0: gateway.gateway.notes()})
+        for session in ("a", "b", "c", "d"):
+            await ask(gateway, "chat", turns("chat", 0, 0), x_dragoman_session=session)
+            order = admin.places("up/m", "chat", session)["chat"]
+            assert next(name.partition(" ")[0] for name in order) == f"n{script.names[-1]}"
+            assert len(set(order)) == 4
+        home = script.names[-1]
+        script.broken.add(home)
+        await ask(gateway, "chat", turns("chat", 0, 0), x_dragoman_session="d")
+        moved = script.names[-1]
+        assert moved != home
+        lines = admin.explain("up/m", "chat")["chat"]
+        (line,) = [line for line in lines if "1 conversations of others moved here, remembered until" in line]
+        assert f" n{moved} " in line
+        assert "failed recently, tried last until" in next(line for line in lines if f" n{home} " in line)
+        assert admin.routing()["affinity"] == "auto"
+        assert admin.places("nobody", None, "a") == {}
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -305,13 +296,12 @@ async def test_explain_tells_it_where_each_entry_has_its_own_place(weighted: boo
     """Entries without weights: no session changes their order."""
     script = Upstreams()
     text = config("chat") if weighted else config("chat").replace(", weight: 1", "")
-    with Provider(script) as provider:
-        async with Inside(text, provider) as gateway:
-            admin = Admin(gateway.gateway.config, Ring(lambda looking, content: None), lambda: b"", dict)
-            first = set()
-            for session in "abcdefgh":
-                await ask(gateway, "chat", turns("chat", 0, 0), x_dragoman_session=session)
-                order = admin.places("up/m", "chat", session)["chat"]
-                assert order[0].partition(" ")[0] == f"n{script.names[-1]}"
-                first.add(order[0])
-            assert (len(first) > 1) is weighted
+    async with Provider(script) as provider, Inside(text, provider) as gateway:
+        admin = Admin(gateway.gateway.config, Ring(lambda looking, content: None), lambda: b"", dict)
+        first = set()
+        for session in "abcdefgh":
+            await ask(gateway, "chat", turns("chat", 0, 0), x_dragoman_session=session)
+            order = admin.places("up/m", "chat", session)["chat"]
+            assert order[0].partition(" ")[0] == f"n{script.names[-1]}"
+            first.add(order[0])
+        assert (len(first) > 1) is weighted

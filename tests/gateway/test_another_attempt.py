@@ -89,13 +89,12 @@ async def test_it_sends_all(client: str, second: str, way: str) -> None:
         del body["tools"]  # an answer to a request with tools is not continued
         body = {name: [turn for turn in value if texts(turn)] if isinstance(value, list) else value for name, value in body.items()}
     first = "messages" if client == "chat" else "chat"
-    with Provider(script) as provider:
-        async with Inside(config(first, second, rest), provider) as gateway:
-            async with gateway.ask(client, "first/m", stream=True, temperature=0.5, **body) as caller:
-                status, headers = await caller.head()
-                said = await caller.body(headers)
-            await gateway.until(lambda: gateway.idle and gateway.lines)
-            (line,) = gateway.lines
+    async with Provider(script) as provider, Inside(config(first, second, rest), provider) as gateway:
+        async with gateway.ask(client, "first/m", stream=True, temperature=0.5, **body) as caller:
+            status, headers = await caller.head()
+            said = await caller.body(headers)
+        await gateway.until(lambda: gateway.idle and gateway.lines)
+        (line,) = gateway.lines
     assert (status, b"world" in said, "error" in line) == (200, True, False)
     asked = [name for name, _ in seen]
     assert sorted(asked) == ["first"] * times + ([] if way == "it refuses a member" else ["second"])

@@ -63,15 +63,14 @@ async def asked(gateway: Inside, path: str, body: Any, **headers: str) -> tuple[
 @inside_once
 async def test_c34_a_deployment_by_the_undated_api() -> None:
     entry = "model: azure_openai/prod, base_model: gpt-5.5, apis: [chat_completions], http_host: acme.services.ai.azure.com"
-    with Provider(answer) as provider:
-        async with Inside(config(entry), provider) as gateway:
-            body = {"model": "azure_openai/prod", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
-            status, headers, _ = await asked(gateway, "/v1/messages", body)
-            assert (status, headers["x-dragoman-upstream"]) == (200, "azure_openai/prod")
-            (sent,) = provider.requests
-            assert sent.target == "/openai/v1/chat/completions"
-            assert (sent.headers["api-key"], "authorization" in sent.headers) == ("sk-azure", False)
-            assert (sent.json["model"], sent.json["max_completion_tokens"], "max_tokens" in sent.json) == ("prod", 9, False)
+    async with Provider(answer) as provider, Inside(config(entry), provider) as gateway:
+        body = {"model": "azure_openai/prod", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+        status, headers, _ = await asked(gateway, "/v1/messages", body)
+        assert (status, headers["x-dragoman-upstream"]) == (200, "azure_openai/prod")
+        (sent,) = provider.requests
+        assert sent.target == "/openai/v1/chat/completions"
+        assert (sent.headers["api-key"], "authorization" in sent.headers) == ("sk-azure", False)
+        assert (sent.json["model"], sent.json["max_completion_tokens"], "max_tokens" in sent.json) == ("prod", 9, False)
 
 
 DATED = "model: azure_openai/gpt-5.5, azure: {deployment: prod, api_version: 2025-04-01-preview}"
@@ -81,32 +80,30 @@ DATED = "model: azure_openai/gpt-5.5, azure: {deployment: prod, api_version: 202
 @inside_once
 async def test_c35_a_deployment_by_a_dated_api(base: str) -> None:
     query, own = "?api-version=2025-04-01-preview", "?api-version=2024-01-01"
-    with Provider(answer) as provider:
-        async with Inside(config(DATED, base), provider) as gateway:
-            model = {"model": "gpt-5.5"}
-            raw = b'{"messages": [{"role": "user", "content": "Hi"}],"model": "gpt-5.5", "seed": 1}'
-            assert (await asked(gateway, "/v1/chat/completions" + own, raw))[0] == 200
-            assert (await asked(gateway, "/v1/responses" + own, model | {"input": "Hi", "store": False}))[0] == 200
-            assert (await asked(gateway, "/v1/embeddings" + own, model | {"input": "Hi"}))[0] == 200
-            deployed = f"/openai/deployments/gpt-5.5/chat/completions{own}"
-            assert (await asked(gateway, deployed, CHAT))[0] == 200
-            assert (await asked(gateway, "/v1/files/file-1", b"", x_dragoman_provider="azure_openai"))[0] == 200
-            chat, responses, embeddings, again, file = provider.requests
-            assert chat.target == again.target == f"/openai/deployments/prod/chat/completions{query}"
-            assert chat.body == b'{"messages": [{"role": "user", "content": "Hi"}], "seed": 1}'
-            assert "model" not in again.json
-            assert (responses.target, responses.json["model"]) == (f"/openai/responses{query}", "prod")
-            assert embeddings.target == f"/openai/deployments/prod/embeddings{query}"
-            assert file.target == f"/openai/files/file-1{query}"
+    async with Provider(answer) as provider, Inside(config(DATED, base), provider) as gateway:
+        model = {"model": "gpt-5.5"}
+        raw = b'{"messages": [{"role": "user", "content": "Hi"}],"model": "gpt-5.5", "seed": 1}'
+        assert (await asked(gateway, "/v1/chat/completions" + own, raw))[0] == 200
+        assert (await asked(gateway, "/v1/responses" + own, model | {"input": "Hi", "store": False}))[0] == 200
+        assert (await asked(gateway, "/v1/embeddings" + own, model | {"input": "Hi"}))[0] == 200
+        deployed = f"/openai/deployments/gpt-5.5/chat/completions{own}"
+        assert (await asked(gateway, deployed, CHAT))[0] == 200
+        assert (await asked(gateway, "/v1/files/file-1", b"", x_dragoman_provider="azure_openai"))[0] == 200
+        chat, responses, embeddings, again, file = provider.requests
+        assert chat.target == again.target == f"/openai/deployments/prod/chat/completions{query}"
+        assert chat.body == b'{"messages": [{"role": "user", "content": "Hi"}], "seed": 1}'
+        assert "model" not in again.json
+        assert (responses.target, responses.json["model"]) == (f"/openai/responses{query}", "prod")
+        assert embeddings.target == f"/openai/deployments/prod/embeddings{query}"
+        assert file.target == f"/openai/files/file-1{query}"
 
 
 @inside_once
 async def test_a_callers_api_version_does_not_reach_the_undated_api() -> None:
-    with Provider(answer) as provider:
-        async with Inside(config("model: azure_openai/gpt-5.5"), provider) as gateway:
-            path = "/openai/deployments/gpt-5.5/chat/completions?API-version=2024-01-01&x=1"
-            assert (await asked(gateway, path, CHAT))[0] == 200
-            assert provider.requests[0].target == "/openai/v1/chat/completions?x=1"
+    async with Provider(answer) as provider, Inside(config("model: azure_openai/gpt-5.5"), provider) as gateway:
+        path = "/openai/deployments/gpt-5.5/chat/completions?API-version=2024-01-01&x=1"
+        assert (await asked(gateway, path, CHAT))[0] == 200
+        assert provider.requests[0].target == "/openai/v1/chat/completions?x=1"
 
 
 def entry(text: str, **environ: str) -> Any:
@@ -218,10 +215,9 @@ async def test_c37_the_next_candidate_is_asked_where_a_deployment_is_missing() -
     def steps(request: Request) -> Steps:
         return [respond(ANSWER) if "other" in request.target else respond(MISSING, 404)]
 
-    with Provider(steps) as provider:
-        async with Inside(both, provider) as gateway:
-            assert (await asked(gateway, "/v1/chat/completions", CHAT | {"model": "gpt"}))[0] == 200
-            assert len(provider.requests) == 2
+    async with Provider(steps) as provider, Inside(both, provider) as gateway:
+        assert (await asked(gateway, "/v1/chat/completions", CHAT | {"model": "gpt"}))[0] == 200
+        assert len(provider.requests) == 2
 
 
 def piece(**choice: Any) -> bytes:
@@ -278,22 +274,21 @@ async def test_c37_a_prompt_that_is_filtered_within_a_stream() -> None:
 
 @inside_once
 async def test_claude_in_foundry() -> None:
-    with Provider(answer) as provider:
-        async with Inside(config("model: foundry/claude-haiku-5-5"), provider) as gateway:
-            body = CHAT | {"model": "claude-haiku-5-5", "max_tokens": 9}
-            headers = {"anthropic_version": "2023-06-01", "anthropic_beta": "context-1m-2025-08-07", "x_api_key": "own"}
-            status, received, told = await asked(gateway, "/v1/messages", body, **headers)
-            assert (status, received["x-dragoman-lane"], told) == (200, "bytes", MESSAGE)
-            assert (await asked(gateway, "/v1/chat/completions", body))[0] == 200
-            for sent in provider.requests:
-                assert sent.target == "/anthropic/v1/messages"
-                assert (sent.headers["x-api-key"], sent.headers["api-key"], "authorization" in sent.headers) == (
-                    "sk-azure",
-                    "sk-azure",
-                    False,
-                )
-                assert (sent.headers["anthropic-version"], sent.json["model"]) == ("2023-06-01", "claude-haiku-5-5")
-            assert provider.requests[0].headers["anthropic-beta"] == "context-1m-2025-08-07"
+    async with Provider(answer) as provider, Inside(config("model: foundry/claude-haiku-5-5"), provider) as gateway:
+        body = CHAT | {"model": "claude-haiku-5-5", "max_tokens": 9}
+        headers = {"anthropic_version": "2023-06-01", "anthropic_beta": "context-1m-2025-08-07", "x_api_key": "own"}
+        status, received, told = await asked(gateway, "/v1/messages", body, **headers)
+        assert (status, received["x-dragoman-lane"], told) == (200, "bytes", MESSAGE)
+        assert (await asked(gateway, "/v1/chat/completions", body))[0] == 200
+        for sent in provider.requests:
+            assert sent.target == "/anthropic/v1/messages"
+            assert (sent.headers["x-api-key"], sent.headers["api-key"], "authorization" in sent.headers) == (
+                "sk-azure",
+                "sk-azure",
+                False,
+            )
+            assert (sent.headers["anthropic-version"], sent.json["model"]) == ("2023-06-01", "claude-haiku-5-5")
+        assert provider.requests[0].headers["anthropic-beta"] == "context-1m-2025-08-07"
 
 
 def test_the_address_of_foundry() -> None:

@@ -61,16 +61,15 @@ async def test_events_that_cannot_be_stored(
     if not waits:
         gate.open()
     talk.says(Said(text="Once upon a time", gate=gate))
-    with Provider(talk.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            gateway.gateway.services.state.background.store = Failing(fails)
-            found, value = await answered(gateway, "POST", "/v1/responses", {"model": "chat/m", "input": "Hello", "background": True})
-            await gateway.until(lambda: gateway.idle and gateway.lines)
-            gate.open()
-            (line,) = gateway.lines
-            assert (found, line["status"], line.get("error")) == (status, status, cause)
-            if end is None:
-                assert value["error"]["message"] == "The gateway's state storage does not answer."
-            else:
-                _, now = await answered(gateway, "GET", f"/v1/responses/{value['id']}")
-                assert now["status"] == end
+    async with Provider(talk.script) as provider, Inside(CONFIG, provider) as gateway:
+        gateway.gateway.services.state.background.store = Failing(fails)
+        found, value = await answered(gateway, "POST", "/v1/responses", {"model": "chat/m", "input": "Hello", "background": True})
+        await gateway.until(lambda: gateway.idle and gateway.lines)
+        gate.open()
+        (line,) = gateway.lines
+        assert (found, line["status"], line.get("error")) == (status, status, cause)
+        if end is None:
+            assert value["error"]["message"] == "The gateway's state storage does not answer."
+        else:
+            _, now = await answered(gateway, "GET", f"/v1/responses/{value['id']}")
+            assert now["status"] == end

@@ -38,9 +38,8 @@ CORPUS = os.environ.get("DRAGOMAN_CORPUS", "")
 async def test_c03_the_callers_bytes_go_to_invoke_model() -> None:
     answers = Answers()
     body = b'{ "model" : "c", "max_tokens": 1e2,\t"stream":false, "messages": [{"role":"user","content":"\\u00e9 \\"model\\": 1"}] }'
-    with Bedrock(answers) as up:
-        async with Inside(config(), up) as gateway:
-            status, headers, answer = await ask(gateway, "messages", body, anthropic_version="2023-06-01", x_stainless_lang="python")
+    async with Bedrock(answers) as up, Inside(config(), up) as gateway:
+        status, headers, answer = await ask(gateway, "messages", body, anthropic_version="2023-06-01", x_stainless_lang="python")
     assert (status, up.wrong) == (200, [])
     (sent,) = answers.seen
     assert sent.target == PATH
@@ -57,9 +56,8 @@ async def test_c03_the_callers_bytes_go_to_invoke_model() -> None:
 @inside_once
 async def test_c05_callers_of_other_apis_are_translated(shape: str, stream: bool) -> None:
     answers = Answers()
-    with Bedrock(answers) as up:
-        async with Inside(config(), up) as gateway:
-            status, headers, answer = await ask(gateway, shape, asked(shape, stream=stream))
+    async with Bedrock(answers) as up, Inside(config(), up) as gateway:
+        status, headers, answer = await ask(gateway, shape, asked(shape, stream=stream))
     assert (status, up.wrong, headers["x-dragoman-lane"]) == (200, [], "events")
     (sent,) = answers.seen
     assert sent.target == PATH + ("-with-response-stream" if stream else "")
@@ -75,9 +73,8 @@ async def test_c05_callers_of_other_apis_are_translated(shape: str, stream: bool
 async def test_c06_an_inference_profile_has_the_flags_of_its_base_model() -> None:
     answers = Answers()
     text = config("base_model: anthropic.claude-opus-5-5").replace(f"bedrock/{MODEL}", f"bedrock/{ARN}")
-    with Bedrock(answers) as up:
-        async with Inside(text, up) as gateway:
-            status, _, _ = await ask(gateway, "chat", asked("chat", temperature=0.5, reasoning_effort="max"))
+    async with Bedrock(answers) as up, Inside(text, up) as gateway:
+        status, _, _ = await ask(gateway, "chat", asked("chat", temperature=0.5, reasoning_effort="max"))
     assert (status, up.wrong) == (200, [])
     (sent,) = answers.seen
     assert sent.target == "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aapplication-inference-profile%2Fabc/invoke"
@@ -89,9 +86,8 @@ async def test_c06_an_inference_profile_has_the_flags_of_its_base_model() -> Non
 async def test_c07_a_key_is_a_bearer_and_nothing_is_signed() -> None:
     answers = Answers()
     text = config("access_key: bedrock-api-key-1").replace(KEYS, "region: us-east-1")
-    with Bedrock(answers) as up:
-        async with Inside(text, up) as gateway:
-            status, _, _ = await ask(gateway, "messages", asked())
+    async with Bedrock(answers) as up, Inside(text, up) as gateway:
+        status, _, _ = await ask(gateway, "messages", asked())
     assert (status, up.wrong) == (200, [])
     assert answers.seen[0].headers["authorization"] == "Bearer bedrock-api-key-1"
     assert not {name for name in answers.seen[0].headers if name.startswith("x-amz-")}
@@ -101,10 +97,9 @@ async def test_c07_a_key_is_a_bearer_and_nothing_is_signed() -> None:
 async def test_c09_what_a_proxy_may_change_is_not_signed() -> None:
     answers = Answers()
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    with Bedrock(answers) as up:
-        async with Inside(config(), up) as gateway:
-            told = {"traceparent": trace, "user_agent": "me/1", "x_request_id": "mine-1"}
-            status, _, _ = await ask(gateway, "messages", asked(), **told)
+    async with Bedrock(answers) as up, Inside(config(), up) as gateway:
+        told = {"traceparent": trace, "user_agent": "me/1", "x_request_id": "mine-1"}
+        status, _, _ = await ask(gateway, "messages", asked(), **told)
     assert (status, up.wrong) == (200, [])
     sent = answers.seen[0].headers
     assert (sent["user-agent"], sent["traceparent"], sent["x-request-id"]) == ("me/1", trace, "mine-1")
@@ -148,11 +143,10 @@ async def test_c38_a_proxy_is_not_signed() -> None:
 @inside_once
 async def test_c40_the_inspector_shows_what_a_signature_holds_for() -> None:
     shown: list[str] = []
-    with Bedrock(Answers()) as up:
-        async with Inside(config(), up) as gateway:
-            gateway.gateway.inspector.watch(lambda *said: shown.append(str(said)), True)
-            await ask(gateway, "messages", asked())
-            await gateway.until(lambda: "Credential=" in "".join(shown))
+    async with Bedrock(Answers()) as up, Inside(config(), up) as gateway:
+        gateway.gateway.inspector.watch(lambda *said: shown.append(str(said)), True)
+        await ask(gateway, "messages", asked())
+        await gateway.until(lambda: "Credential=" in "".join(shown))
     day = up.requests[0].headers["x-amz-date"][:8]
     text = "".join(shown)
     assert f"authorization: AWS4-HMAC-SHA256 Credential=‹credential›/{day}/us-east-1/bedrock/aws4_request" in text
@@ -188,9 +182,8 @@ def _flipped(text: str) -> Iterator[str]:
 @inside_once
 async def test_large_bodies_are_signed_apart() -> None:
     answers = Answers()
-    with Bedrock(answers) as up:
-        async with Inside(config(), up) as gateway:
-            status, _, _ = await ask(gateway, "messages", asked(messages=[{"role": "user", "content": "é" * 1_500_000}]))
+    async with Bedrock(answers) as up, Inside(config(), up) as gateway:
+        status, _, _ = await ask(gateway, "messages", asked(messages=[{"role": "user", "content": "é" * 1_500_000}]))
     assert (status, up.wrong) == (200, [])
     assert len(answers.seen[0].body) > 2_900_000
 
@@ -201,9 +194,8 @@ async def test_large_bodies_are_signed_apart() -> None:
 @inside_once
 async def test_c04_a_stream_comes_down_as_the_events_in_it() -> None:
     answers = Answers()
-    with Bedrock(answers) as up:
-        async with Inside(config("capabilities: {echo_model: upstream}"), up) as gateway:
-            status, headers, answer = await ask(gateway, "messages", asked(stream=True))
+    async with Bedrock(answers) as up, Inside(config("capabilities: {echo_model: upstream}"), up) as gateway:
+        status, headers, answer = await ask(gateway, "messages", asked(stream=True))
     assert (status, up.wrong, headers["x-dragoman-lane"]) == (200, [], "bytes")
     assert headers["content-type"].startswith("text/event-stream")
     wanted = b"".join(b"event: %b\ndata: %b\n\n" % (one["type"].encode(), raw) for one, raw in zip(EVENTS, RAW, strict=True))
@@ -212,9 +204,8 @@ async def test_c04_a_stream_comes_down_as_the_events_in_it() -> None:
 
 @inside_once
 async def test_the_model_is_shown_as_it_was_asked_for() -> None:
-    with Bedrock(Answers()) as up:
-        async with Inside(config(), up) as gateway:
-            _, _, answer = await ask(gateway, "messages", asked(stream=True))
+    async with Bedrock(Answers()) as up, Inside(config(), up) as gateway:
+        _, _, answer = await ask(gateway, "messages", asked(stream=True))
     assert b'"model":"c"' in answer
     assert b"claude-sonnet" not in answer
 
@@ -224,9 +215,8 @@ async def test_the_model_is_shown_as_it_was_asked_for() -> None:
 async def test_events_that_are_unknown_are_passed_over(shape: str) -> None:
     odd = (event("chunk", {"bytes": "bm8="}), event("chunk", {}), event("other", {"x": 1}), frame({":message-type": "odd"}, b"{}"))
     pretty = [chunk_of(orjson.dumps(one, option=orjson.OPT_INDENT_2)) for one in EVENTS]
-    with Bedrock(Answers(*odd, *pretty)) as up:
-        async with Inside(config(), up) as gateway:
-            status, _, answer = await ask(gateway, shape, asked(shape, stream=True))
+    async with Bedrock(Answers(*odd, *pretty)) as up, Inside(config(), up) as gateway:
+        status, _, answer = await ask(gateway, shape, asked(shape, stream=True))
     assert status == 200
     assert b"error" not in answer
     assert (b"message_stop" if shape == "messages" else b"[DONE]") in answer
@@ -276,9 +266,8 @@ async def test_c23_an_exception_before_the_first_content_goes_to_the_next_candid
         return streamed(chunk_of(RAW[0]), exception("throttlingException", "Too many requests"))
 
     second = f'  - {{model: "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}}}\n'
-    with Bedrock(script) as up:
-        async with Inside(config() + second, up) as gateway:
-            status, headers, answer = await ask(gateway, shape, asked(shape, stream=True))
+    async with Bedrock(script) as up, Inside(config() + second, up) as gateway:
+        status, headers, answer = await ask(gateway, shape, asked(shape, stream=True))
     assert status == 200
     assert headers["x-dragoman-upstream"] == "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0"
     assert b"Too many" not in answer
@@ -322,9 +311,8 @@ async def test_c24_another_content_type_is_no_stream() -> None:
 )
 @inside_once
 async def test_c25_c26_errors(status: int, name: str, message: str, caller: int, kind: str, shown: str) -> None:
-    with Bedrock(lambda _: refused(status, name, message)) as up:
-        async with Inside(config(), up) as gateway:
-            code, headers, answer = await ask(gateway, "messages", asked())
+    async with Bedrock(lambda _: refused(status, name, message)) as up, Inside(config(), up) as gateway:
+        code, headers, answer = await ask(gateway, "messages", asked())
     assert (code, orjson.loads(answer)["error"]["type"]) == (caller, kind)
     said = orjson.loads(answer)["error"]["message"]
     assert shown in said
@@ -351,9 +339,8 @@ async def test_c25_what_another_upstream_may_answer_goes_there_at_once(status: i
         return [respond(MESSAGE)] if "haiku" in request.target else refused(status, name, message)
 
     second = f'  - {{model: "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}}}\n'
-    with Bedrock(script) as up:
-        async with Inside(config("retry_policy: {max_attempts: 3, backoff: {base: 1ms}}") + second, up) as gateway:
-            code, _, _ = await ask(gateway, "messages", asked())
+    async with Bedrock(script) as up, Inside(config("retry_policy: {max_attempts: 3, backoff: {base: 1ms}}") + second, up) as gateway:
+        code, _, _ = await ask(gateway, "messages", asked())
     assert (code, len([one for one in up.requests if "haiku" not in one.target])) == (200, 1)
 
 
@@ -373,9 +360,8 @@ async def test_c25_the_status_of_the_model_s_own_server_decides(original: Any, a
 @inside_once
 async def test_guardrails_of_an_entry_are_headers_of_invoke_model() -> None:
     answers = Answers()
-    with Bedrock(answers) as up:
-        async with Inside(config().replace(KEYS, f"{KEYS}, {IN_REQUESTS}"), up) as gateway:
-            status, _, _ = await ask(gateway, "messages", asked())
+    async with Bedrock(answers) as up, Inside(config().replace(KEYS, f"{KEYS}, {IN_REQUESTS}"), up) as gateway:
+        status, _, _ = await ask(gateway, "messages", asked())
     assert (status, up.wrong) == (200, [])
     sent = {name: value for name, value in answers.seen[0].headers.items() if name.startswith("x-amzn-bedrock")}
     assert sent == {
@@ -394,9 +380,8 @@ async def test_guardrails_of_an_entry_are_headers_of_invoke_model() -> None:
 async def test_c17_betas_that_bedrock_does_not_know_are_held_back() -> None:
     answers = Answers()
     betas = "effort-2025-11-24,claude-code-20250219, advanced-tool-use-2025-11-20"
-    with Bedrock(answers) as up:
-        async with Inside(config(), up) as gateway:
-            _, headers, _ = await ask(gateway, "messages", asked(), anthropic_beta=betas)
+    async with Bedrock(answers) as up, Inside(config(), up) as gateway:
+        _, headers, _ = await ask(gateway, "messages", asked(), anthropic_beta=betas)
     assert answers.seen[0].json["anthropic_beta"] == ["effort-2025-11-24", "tool-search-tool-2025-10-19"]
     assert headers["x-dragoman-dropped"] == "header:anthropic-beta"
 
@@ -405,11 +390,10 @@ async def test_c17_betas_that_bedrock_does_not_know_are_held_back() -> None:
 @inside_once
 async def test_c17_a_caller_who_wants_nothing_left_out_is_told_which_beta_is(provider: str, service: str) -> None:
     answers = Answers()
-    with Bedrock(answers, service=service) as up:
-        async with Inside(config().replace("bedrock/", f"{provider}/"), up) as gateway:
-            for betas, wanted in (("effort-2025-11-24", 200), ("effort-2025-11-24, files-api-2025-04-14", 400)):
-                status, _, body = await ask(gateway, "messages", asked(), anthropic_beta=betas, x_dragoman_strict="1")
-                assert status == wanted
+    async with Bedrock(answers, service=service) as up, Inside(config().replace("bedrock/", f"{provider}/"), up) as gateway:
+        for betas, wanted in (("effort-2025-11-24", 200), ("effort-2025-11-24, files-api-2025-04-14", 400)):
+            status, _, body = await ask(gateway, "messages", asked(), anthropic_beta=betas, x_dragoman_strict="1")
+            assert status == wanted
     assert orjson.loads(body)["error"]["message"] == "The beta `files-api-2025-04-14` cannot be carried to the selected model."
     assert (len(answers.seen), up.wrong) == (1, [])
 
@@ -422,11 +406,10 @@ async def test_c17_a_beta_that_is_refused_is_left_out_from_then_on() -> None:
         seen.append(request)
         return refused(400, "ValidationException", "invalid beta flag") if "anthropic_beta" in request.json else [respond(MESSAGE)]
 
-    with Bedrock(script) as up:
-        async with Inside(config(), up) as gateway:
-            for _ in range(2):
-                status, _, _ = await ask(gateway, "messages", asked(), anthropic_beta="effort-2025-11-24")
-                assert status == 200
+    async with Bedrock(script) as up, Inside(config(), up) as gateway:
+        for _ in range(2):
+            status, _, _ = await ask(gateway, "messages", asked(), anthropic_beta="effort-2025-11-24")
+            assert status == 200
     assert ["anthropic_beta" in one.json for one in seen] == [True, False, False]
 
 
@@ -435,9 +418,8 @@ async def test_c17_a_beta_that_is_refused_is_left_out_from_then_on() -> None:
 async def test_members_that_bedrock_refuses_are_left_out(model: str, sent: bool) -> None:
     answers = Answers()
     more = {"cache_control": {"type": "ephemeral"}, "tags": ["x"], "service_tier": "flex"}
-    with Bedrock(answers) as up:
-        async with Inside(config().replace(MODEL, model), up) as gateway:
-            _, headers, _ = await ask(gateway, "messages", asked(**more))
+    async with Bedrock(answers) as up, Inside(config().replace(MODEL, model), up) as gateway:
+        _, headers, _ = await ask(gateway, "messages", asked(**more))
     assert ("cache_control" in answers.seen[0].json) == sent
     assert not {"tags", "service_tier"} & answers.seen[0].json.keys()
     assert answers.seen[0].headers["x-amzn-bedrock-service-tier"] == "flex"
@@ -462,9 +444,8 @@ async def test_c10_a_clock_that_is_wrong_is_set() -> None:
 
 @inside_once
 async def test_c10_a_signature_that_stays_wrong_is_the_operators_fault() -> None:
-    with Bedrock(Answers(), keys={KEY_ID: "another secret"}) as up:
-        async with Inside(config(), up) as gateway:
-            status, headers, answer = await ask(gateway, "messages", asked())
+    async with Bedrock(Answers(), keys={KEY_ID: "another secret"}) as up, Inside(config(), up) as gateway:
+        status, headers, answer = await ask(gateway, "messages", asked())
     assert (status, len(up.wrong)) == (502, 1)
     assert headers["x-should-retry"] == "false"
     assert SECRET.encode() not in answer
@@ -477,18 +458,16 @@ async def test_c10_a_clock_that_is_another_each_time_is_set_once() -> None:
         told = f"Signature expired: 20261129T115500Z is now earlier than {now} ({now} - 5 min.)"
         return [respond({"message": told}, 403, x_amzn_errortype="InvalidSignatureException")]
 
-    with Provider(script) as up:
-        async with Inside(config(), up) as gateway:
-            status, headers, _ = await ask(gateway, "messages", asked())
+    async with Provider(script) as up, Inside(config(), up) as gateway:
+        status, headers, _ = await ask(gateway, "messages", asked())
     assert (status, headers["x-should-retry"], len(up.requests)) == (502, "false", 2)
 
 
 @inside_once
 async def test_c11_a_key_that_has_ended_is_asked_for_once() -> None:
     second = CONFIG.replace("MORE", "").replace("model_providers:", "").replace(KEY_ID, "AKIDOTHER")
-    with Bedrock(Answers(), keys={"AKIDOTHER": SECRET}) as up:
-        async with Inside(config() + second, up) as gateway:
-            status, _, _ = await ask(gateway, "messages", asked())
+    async with Bedrock(Answers(), keys={"AKIDOTHER": SECRET}) as up, Inside(config() + second, up) as gateway:
+        status, _, _ = await ask(gateway, "messages", asked())
     assert status == 200
     assert up.wrong == ["the key is unknown"] * 2
 
@@ -502,14 +481,13 @@ async def test_c27_the_upstream_is_let_go_when_the_caller_leaves() -> None:
         head = stream_head(content_type=EVENT_STREAM)
         return [head, *(chunk(chunk_of(raw)) for raw in RAW[:3]), until_closed]
 
-    with Provider(script) as up:
-        async with Inside(config(), up) as gateway:
-            async with gateway.ask("messages", "c", stream=True) as caller:
-                await caller.head()
-                await caller.until(b"text_delta")
-                caller.leave()
-                await gateway.until(lambda: gateway.idle)
-            await up.seen(lambda: up.connections[0].closed_by == "peer")
+    async with Provider(script) as up, Inside(config(), up) as gateway:
+        async with gateway.ask("messages", "c", stream=True) as caller:
+            await caller.head()
+            await caller.until(b"text_delta")
+            caller.leave()
+            await gateway.until(lambda: gateway.idle)
+        await up.seen(lambda: up.connections[0].closed_by == "peer")
     await asyncio.sleep(0)
 
 
@@ -536,15 +514,14 @@ async def test_c28_token_counts(model: str, answer: bytes, counted: int | None, 
         seen.append(request)
         return [answer]
 
-    with Bedrock(script) as up:
-        async with Inside(config().replace(MODEL, model), up) as gateway:
-            body = {"model": "c", "messages": [{"role": "user", "content": "count me"}]}
-            for _ in range(2):
-                async with gateway.call(request("/v1/messages/count_tokens", body)) as caller:
-                    status, headers = await caller.head()
-                    found = orjson.loads(await caller.body(headers))["input_tokens"]
-                assert (status, up.wrong, "x-dragoman-estimate" in headers) == (200, [], counted is None)
-                assert found == counted or (counted is None and found > 0)
+    async with Bedrock(script) as up, Inside(config().replace(MODEL, model), up) as gateway:
+        body = {"model": "c", "messages": [{"role": "user", "content": "count me"}]}
+        for _ in range(2):
+            async with gateway.call(request("/v1/messages/count_tokens", body)) as caller:
+                status, headers = await caller.head()
+                found = orjson.loads(await caller.body(headers))["input_tokens"]
+            assert (status, up.wrong, "x-dragoman-estimate" in headers) == (200, [], counted is None)
+            assert found == counted or (counted is None and found > 0)
     assert [one.target for one in seen] == [f"/model/{model.replace(':', '%3A')}/count-tokens"] * questions
     if seen:
         inner = orjson.loads(b64decode(seen[0].json["input"]["invokeModel"]["body"]))
@@ -570,15 +547,14 @@ STREAMS = {"scripted": b"".join(map(chunk_of, RAW))} | {path.parent.name: path.r
 async def test_c04_the_sdk_assembles_what_its_bedrock_client_does(name: str) -> None:
     frames = STREAMS[name]
     asks: dict[str, Any] = {"max_tokens": 9, "messages": [{"role": "user", "content": "q"}]}
-    with Bedrock(lambda _: streamed(frames)) as up:
-        async with Inside(config("capabilities: {echo_model: upstream}"), up) as gateway:
-            ours = anthropic.AsyncAnthropic(api_key="k", base_url=f"http://127.0.0.1:{gateway.port}", max_retries=0)
-            theirs = anthropic.AsyncAnthropicBedrock(api_key="k", base_url=up.url, aws_region="us-east-1", max_retries=0)
-            async with ours, theirs:
-                async with ours.messages.stream(model="c", **asks) as stream:
-                    found = await stream.get_final_message()
-                async with theirs.messages.stream(model=MODEL, **asks) as stream:
-                    wanted = await stream.get_final_message()
+    async with Bedrock(lambda _: streamed(frames)) as up, Inside(config("capabilities: {echo_model: upstream}"), up) as gateway:
+        ours = anthropic.AsyncAnthropic(api_key="k", base_url=f"http://127.0.0.1:{gateway.port}", max_retries=0)
+        theirs = anthropic.AsyncAnthropicBedrock(api_key="k", base_url=up.url, aws_region="us-east-1", max_retries=0)
+        async with ours, theirs:
+            async with ours.messages.stream(model="c", **asks) as stream:
+                found = await stream.get_final_message()
+            async with theirs.messages.stream(model=MODEL, **asks) as stream:
+                wanted = await stream.get_final_message()
     assert up.wrong == []
     assert found == wanted
     assert [unquote(one.target) for one in up.requests] == [f"/model/{MODEL}/invoke-with-response-stream"] * 2

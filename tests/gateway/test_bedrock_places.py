@@ -18,9 +18,8 @@ from .wire import request
 async def test_c30_the_claude_platform_is_signed_for_itself_and_names_the_workspace() -> None:
     answers = Answers()
     text = f'model_providers: [{{model: claude_aws/claude-x, base_url: "UPSTREAM/v1", aws: {{{KEYS}, workspace_id: w-1}}}}]'
-    with Bedrock(answers, service="aws-external-anthropic") as up:
-        async with Inside(text, up) as gateway:
-            status, _, _ = await ask(gateway, "messages", asked() | {"model": "claude_aws/claude-x"}, anthropic_beta="any")
+    async with Bedrock(answers, service="aws-external-anthropic") as up, Inside(text, up) as gateway:
+        status, _, _ = await ask(gateway, "messages", asked() | {"model": "claude_aws/claude-x"}, anthropic_beta="any")
     assert (status, up.wrong) == (200, [])
     sent = answers.seen[0]
     assert sent.target == "/v1/messages"
@@ -42,17 +41,16 @@ async def test_stored_objects_of_the_claude_platform_are_signed_with_their_bodie
     text = f'model_providers: [{{model: claude_aws/*, discover: false, base_url: "UPSTREAM/v1", aws: {{{KEYS}, workspace_id: w-1}}}}]'
     form = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * 100_000 + b"\r\n--B--\r\n"
     more = {"content_type": "multipart/form-data; boundary=B", "anthropic_version": "2023-06-01", "anthropic_beta": "files-api-2025-04-14"}
-    with Bedrock(script, service="aws-external-anthropic") as up:
-        async with Inside(text, up) as gateway:
-            upload = request("/v1/files?beta=true", form, **more)
-            if chunked:
-                head, _, _ = upload.partition(b"\r\n\r\n")
-                head = re.sub(rb"content-length: \d+", b"transfer-encoding: chunked", head, flags=re.IGNORECASE)
-                upload = head + b"\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(form), form)
-            for data in (upload, request("/v1/files/file_1", b"", "GET", **more), request("/v1/files/file_1", b"", "DELETE", **more)):
-                async with gateway.call(data) as caller:
-                    status, headers = await caller.head()
-                    assert (status, await caller.body(headers)) == (200, b'{"id":"file_1"}')
+    async with Bedrock(script, service="aws-external-anthropic") as up, Inside(text, up) as gateway:
+        upload = request("/v1/files?beta=true", form, **more)
+        if chunked:
+            head, _, _ = upload.partition(b"\r\n\r\n")
+            head = re.sub(rb"content-length: \d+", b"transfer-encoding: chunked", head, flags=re.IGNORECASE)
+            upload = head + b"\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(form), form)
+        for data in (upload, request("/v1/files/file_1", b"", "GET", **more), request("/v1/files/file_1", b"", "DELETE", **more)):
+            async with gateway.call(data) as caller:
+                status, headers = await caller.head()
+                assert (status, await caller.body(headers)) == (200, b'{"id":"file_1"}')
     assert up.wrong == []
     assert [(one.method, one.target) for one in seen] == [
         ("POST", "/v1/files?beta=true"),
@@ -96,9 +94,8 @@ async def test_c29_where_models_of_the_mantle_are(model: str, shape: str, path: 
         return refused(400, "X", "no more")
 
     text = f'model_providers: [{{model: "bedrock_mantle/{model}", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}}}]'
-    with Bedrock(script, service="bedrock-mantle") as up:
-        async with Inside(text, up) as gateway:
-            await ask(gateway, shape, asked(shape) | more, anthropic_beta="web-search-2025-03-05,nope")
+    async with Bedrock(script, service="bedrock-mantle") as up, Inside(text, up) as gateway:
+        await ask(gateway, shape, asked(shape) | more, anthropic_beta="web-search-2025-03-05,nope")
     assert up.wrong == []
     assert seen[0].target == path
     assert seen[0].json["model"] == model
@@ -128,10 +125,9 @@ async def test_c29_the_other_path_is_tried_once_and_remembered(entry: str, shape
         return [respond(SPEECH[shape].whole)]
 
     text = f'model_providers: [{{model: "{entry}", base_url: "UPSTREAM", discover: false, aws: {{{KEYS}}}}}]'
-    with Bedrock(script, service="bedrock-mantle") as up:
-        async with Inside(text, up) as gateway:
-            for _ in range(2):
-                model = "bedrock/openai.gpt-5.5" if entry == "bedrock/*" else entry
-                status, _, _ = await ask(gateway, shape, asked(shape) | {"model": model, "store": False})
-                assert status == 200
+    async with Bedrock(script, service="bedrock-mantle") as up, Inside(text, up) as gateway:
+        for _ in range(2):
+            model = "bedrock/openai.gpt-5.5" if entry == "bedrock/*" else entry
+            status, _, _ = await ask(gateway, shape, asked(shape) | {"model": model, "store": False})
+            assert status == 200
     assert (up.wrong, seen) == ([], [*paths, paths[1]])

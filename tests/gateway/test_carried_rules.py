@@ -40,13 +40,12 @@ async def ask(gateway: Inside, shape: str, body: bytes, **headers: str) -> tuple
 async def test_a_configured_member_is_left_out(shape: str, stream: bool) -> None:
     up = Upstream()
     body = ASKED[shape] | {"model": f"{shape}/m", "user": "u", "stream": stream, "seed": 10**20}
-    with Provider(up.script) as provider:
-        async with Inside(REFUSING, provider) as gateway:
-            status, headers, answer = await ask(gateway, shape, orjson.dumps(body | {"seed": 5}))
-            assert status == 200
-            assert b"Hi" in answer
-            assert headers["x-dragoman-dropped"] == "user"
-            assert headers["x-dragoman-lane"] == "bytes"
+    async with Provider(up.script) as provider, Inside(REFUSING, provider) as gateway:
+        status, headers, answer = await ask(gateway, shape, orjson.dumps(body | {"seed": 5}))
+        assert status == 200
+        assert b"Hi" in answer
+        assert headers["x-dragoman-dropped"] == "user"
+        assert headers["x-dragoman-lane"] == "bytes"
     sent = orjson.loads(up.sent[0])
     sent.pop("stream_options", None)  # asked for by the gateway
     assert sent == {**ASKED[shape], "model": "m", "stream": stream, "seed": 5}
@@ -58,11 +57,10 @@ async def test_a_body_that_breaks_no_rule_is_carried_byte_for_byte(shape: str) -
     up = Upstream()
     text = orjson.dumps(ASKED[shape])[1:-1]
     body = b'{ "seed": 1.50e1,\t"model" : "%b/m", %b, "\\u0061": "\\u00e9" }' % (shape.encode(), text)
-    with Provider(up.script) as provider:
-        async with Inside(REFUSING, provider) as gateway:
-            status, headers, _ = await ask(gateway, shape, body)
-            assert status == 200
-            assert "x-dragoman-dropped" not in headers
+    async with Provider(up.script) as provider, Inside(REFUSING, provider) as gateway:
+        status, headers, _ = await ask(gateway, shape, body)
+        assert status == 200
+        assert "x-dragoman-dropped" not in headers
     assert up.sent == [body.replace(b"%b/m" % shape.encode(), b"m")]
 
 
@@ -71,11 +69,10 @@ async def test_members_of_items() -> None:
     up = Upstream()
     item = {"type": "message", "role": "user", "content": "Hi"}
     body = {"model": "responses/m", "store": False, "input": [item | {"status": "completed"}, item]}
-    with Provider(up.script) as provider:
-        async with Inside(REFUSING, provider) as gateway:
-            status, headers, _ = await ask(gateway, "responses", orjson.dumps(body))
-            assert status == 200
-            assert headers["x-dragoman-dropped"] == "input[*].status"
+    async with Provider(up.script) as provider, Inside(REFUSING, provider) as gateway:
+        status, headers, _ = await ask(gateway, "responses", orjson.dumps(body))
+        assert status == 200
+        assert headers["x-dragoman-dropped"] == "input[*].status"
     assert orjson.loads(up.sent[0])["input"] == [item, item]
 
 
@@ -84,11 +81,10 @@ async def test_members_of_items() -> None:
 async def test_a_strict_caller_is_refused_before_anything_is_sent(shape: str) -> None:
     up = Upstream()
     body = ASKED[shape] | {"model": f"{shape}/m", "user": "u"}
-    with Provider(up.script) as provider:
-        async with Inside(REFUSING, provider) as gateway:
-            status, _, answer = await ask(gateway, shape, orjson.dumps(body), x_dragoman_strict="1")
-            assert status == 400
-            assert b"user cannot be carried to the selected model" in answer
+    async with Provider(up.script) as provider, Inside(REFUSING, provider) as gateway:
+        status, _, answer = await ask(gateway, shape, orjson.dumps(body), x_dragoman_strict="1")
+        assert status == 400
+        assert b"user cannot be carried to the selected model" in answer
     assert up.sent == []
 
 
@@ -96,12 +92,11 @@ async def test_a_strict_caller_is_refused_before_anything_is_sent(shape: str) ->
 async def test_usage_is_not_asked_for_where_that_is_refused() -> None:
     up = Upstream()
     body = ASKED["chat"] | {"model": "chat/m", "stream": True}
-    with Provider(up.script) as provider:
-        async with Inside(NO_USAGE, provider) as gateway:
-            for more, dropped in (({}, None), ({"stream_options": {"include_usage": True}}, "stream_options")):
-                status, headers, _ = await ask(gateway, "chat", orjson.dumps(body | more))
-                assert status == 200
-                assert headers.get("x-dragoman-dropped") == dropped
+    async with Provider(up.script) as provider, Inside(NO_USAGE, provider) as gateway:
+        for more, dropped in (({}, None), ({"stream_options": {"include_usage": True}}, "stream_options")):
+            status, headers, _ = await ask(gateway, "chat", orjson.dumps(body | more))
+            assert status == 200
+            assert headers.get("x-dragoman-dropped") == dropped
     assert all(b"stream_options" not in sent for sent in up.sent)
 
 
@@ -123,11 +118,10 @@ model_providers:
             return [respond({"error": {"message": "busy"}}, 503, content_type="application/json")]
         return text_answer("chat", "Hi").steps(False)
 
-    with Provider(script) as provider:
-        async with Inside(config, provider) as gateway:
-            status, headers, _ = await ask(gateway, "chat", orjson.dumps(ASKED["chat"] | {"model": "chat/a", "user": "u"}))
-            assert status == 200
-            assert "x-dragoman-dropped" not in headers
+    async with Provider(script) as provider, Inside(config, provider) as gateway:
+        status, headers, _ = await ask(gateway, "chat", orjson.dumps(ASKED["chat"] | {"model": "chat/a", "user": "u"}))
+        assert status == 200
+        assert "x-dragoman-dropped" not in headers
     assert [one.get("user") for one in sent] == [None, "u"]
 
 
@@ -154,15 +148,14 @@ async def test_functions_of_the_older_form_become_tools(stream: bool) -> None:
         return tool_answer("chat", "weather", "{}").steps(stream)
 
     config = CONFIG.replace("access_key: sk-upstream", "access_key: sk-upstream, capabilities: {c.functions: false}")
-    with Provider(script) as provider:
-        async with Inside(config, provider) as gateway:
-            status, headers, answer = await ask(gateway, "chat", orjson.dumps(OLD | {"model": "chat/m", "stream": stream}))
-            assert (status, headers["x-dragoman-lane"]) == (200, "events")
-            assert b'"finish_reason":"function_call"' in answer
-            assert b'"function_call":{"' in answer
-            assert b"tool_calls" not in answer
-            body = orjson.dumps(ASKED["chat"] | {"model": "chat/m", "stream": stream})
-            assert (await ask(gateway, "chat", body))[1]["x-dragoman-lane"] == "bytes"
+    async with Provider(script) as provider, Inside(config, provider) as gateway:
+        status, headers, answer = await ask(gateway, "chat", orjson.dumps(OLD | {"model": "chat/m", "stream": stream}))
+        assert (status, headers["x-dragoman-lane"]) == (200, "events")
+        assert b'"finish_reason":"function_call"' in answer
+        assert b'"function_call":{"' in answer
+        assert b"tool_calls" not in answer
+        body = orjson.dumps(ASKED["chat"] | {"model": "chat/m", "stream": stream})
+        assert (await ask(gateway, "chat", body))[1]["x-dragoman-lane"] == "bytes"
     asked = sent[0]
     assert not {"functions", "function_call"} & asked.keys()
     assert asked["tool_choice"] == {"type": "function", "function": {"name": "weather"}}

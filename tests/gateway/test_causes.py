@@ -91,16 +91,15 @@ async def ask(gateway: Inside, shape: str, streamed: bool, model: str = "up/m") 
 async def test_what_is_too_long_goes_to_who_takes_it(shape: str, api: str, streamed: bool) -> None:
     """To no other candidate: that is as short; and nobody is passed over for it."""
     script = Upstreams(first=too_long, a=too_long)
-    with Provider(script) as provider:
-        async with Inside(config("on_context_window: [up/a, other]", api), provider) as gateway:
-            status, headers, answer = await ask(gateway, shape, streamed)
-            assert (status, headers["x-dragoman-upstream"], b"Hello" in answer) == (200, "up/b", True)
-            assert not gateway.gateway.notes()
-            told = gateway.gateway.router.explain(shape, "up/m")
-            assert [line[:7] for line in told] == ["1. up/m", "2. up/m", "3. up/a", "4. up/b"]
-            assert "for what is too long for up/m, declared by this name" in told[2]
-            await gateway.until(lambda: gateway.lines)
-            assert gateway.lines[0]["attempts"] == 3
+    async with Provider(script) as provider, Inside(config("on_context_window: [up/a, other]", api), provider) as gateway:
+        status, headers, answer = await ask(gateway, shape, streamed)
+        assert (status, headers["x-dragoman-upstream"], b"Hello" in answer) == (200, "up/b", True)
+        assert not gateway.gateway.notes()
+        told = gateway.gateway.router.explain(shape, "up/m")
+        assert [line[:7] for line in told] == ["1. up/m", "2. up/m", "3. up/a", "4. up/b"]
+        assert "for what is too long for up/m, declared by this name" in told[2]
+        await gateway.until(lambda: gateway.lines)
+        assert gateway.lines[0]["attempts"] == 3
     assert script.asked == ["first", "a", "b"]
 
 
@@ -123,19 +122,18 @@ async def test_what_is_surely_too_long_is_not_asked_of_who_cannot_take_it(name: 
     words, facts, asked, upstream = LENGTHS[name]
     text = "Word " * words if words > 0 else "A" * -4 * words  # a picture is one long run
     script = Upstreams()
-    with Provider(script) as provider:
-        async with Inside(config("on_context_window: [up/a, other]", facts=facts), provider) as gateway:
-            more = {"messages": [{"role": "user", "content": text}], "stream": stream}
-            async with gateway.ask("chat", "up/m", **more) as caller:
-                _, headers = await caller.head()
-                await caller.body(headers)
-            assert (headers["x-dragoman-upstream"], script.asked) == (upstream, asked)
-            told = "what surely has more than" in gateway.gateway.router.explain("chat", "up/m")[0]
-            assert told == (name != "unknown")
-            data = request(PATHS["chat"], {"model": "up/m", **more}, X_Dragoman_Dry_Run="1")
-            async with gateway.call(data) as caller:
-                _, headers = await caller.head()
-                assert headers["x-dragoman-upstream"] == upstream
+    async with Provider(script) as provider, Inside(config("on_context_window: [up/a, other]", facts=facts), provider) as gateway:
+        more = {"messages": [{"role": "user", "content": text}], "stream": stream}
+        async with gateway.ask("chat", "up/m", **more) as caller:
+            _, headers = await caller.head()
+            await caller.body(headers)
+        assert (headers["x-dragoman-upstream"], script.asked) == (upstream, asked)
+        told = "what surely has more than" in gateway.gateway.router.explain("chat", "up/m")[0]
+        assert told == (name != "unknown")
+        data = request(PATHS["chat"], {"model": "up/m", **more}, X_Dragoman_Dry_Run="1")
+        async with gateway.call(data) as caller:
+            _, headers = await caller.head()
+            assert headers["x-dragoman-upstream"] == upstream
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
@@ -145,12 +143,11 @@ async def test_what_is_surely_too_long_is_not_asked_of_who_cannot_take_it(name: 
 @inside_once
 async def test_what_a_policy_refuses(shape: str, api: str, answer: Answer, streamed: bool) -> None:
     script = Upstreams(first=answer)
-    with Provider(script) as provider:
-        async with Inside(config("on_refusal: [up/a]", api), provider) as gateway:
-            status, headers, said = await ask(gateway, shape, streamed)
-            assert (status, headers["x-dragoman-upstream"], b"Hello" in said) == (200, "up/a", True)
-            assert b"content_filter" not in said
-            assert not gateway.gateway.notes()
+    async with Provider(script) as provider, Inside(config("on_refusal: [up/a]", api), provider) as gateway:
+        status, headers, said = await ask(gateway, shape, streamed)
+        assert (status, headers["x-dragoman-upstream"], b"Hello" in said) == (200, "up/a", True)
+        assert b"content_filter" not in said
+        assert not gateway.gateway.notes()
     assert script.asked == ["first", "a"]
 
 
@@ -159,10 +156,9 @@ async def test_what_a_policy_refuses(shape: str, api: str, answer: Answer, strea
 @inside_once
 async def test_a_refusal_is_told_as_it_is_where_nobody_stands_in(policy: str, streamed: bool) -> None:
     script = Upstreams(first=refused)
-    with Provider(script) as provider:
-        async with Inside(config(policy), provider) as gateway:
-            status, _, said = await ask(gateway, "chat", streamed)
-            assert (status, b"content_filter" in said) == (200, True)
+    async with Provider(script) as provider, Inside(config(policy), provider) as gateway:
+        status, _, said = await ask(gateway, "chat", streamed)
+        assert (status, b"content_filter" in said) == (200, True)
     assert script.asked == ["first"]
 
 
@@ -173,11 +169,10 @@ async def test_a_refusal_after_content_is_the_answer() -> None:
         return [respond(whole | {"stop_reason": "refusal"})]
 
     script = Upstreams(first=halfway)
-    with Provider(script) as provider:
-        async with Inside(config("on_refusal: [up/a]", "messages"), provider) as gateway:
-            for shape in SHAPES:
-                status, _, said = await ask(gateway, shape, False)
-                assert (status, b"Hello" in said) == (200, True)
+    async with Provider(script) as provider, Inside(config("on_refusal: [up/a]", "messages"), provider) as gateway:
+        for shape in SHAPES:
+            status, _, said = await ask(gateway, shape, False)
+            assert (status, b"Hello" in said) == (200, True)
     assert script.asked == ["first"] * 3
 
 
@@ -186,31 +181,28 @@ async def test_a_refusal_after_content_is_the_answer() -> None:
 async def test_a_refusal_in_a_stream_that_is_collected(api: str) -> None:
     script = Upstreams(first=refused)
     text = config("on_refusal: [up/a]", api).replace("access_key: k ,", "access_key: k, capabilities: {whole_answers: never},", 1)
-    with Provider(script) as provider:
-        async with Inside(text, provider) as gateway:
-            status, headers, said = await ask(gateway, "chat", False)
-            assert (status, headers["x-dragoman-upstream"], b"Hello" in said) == (200, "up/a", True)
+    async with Provider(script) as provider, Inside(text, provider) as gateway:
+        status, headers, said = await ask(gateway, "chat", False)
+        assert (status, headers["x-dragoman-upstream"], b"Hello" in said) == (200, "up/a", True)
 
 
 @inside_once
 async def test_the_last_refusal_is_the_answer() -> None:
     script = Upstreams(first=refused, a=refused)
-    with Provider(script) as provider:
-        async with Inside(config("on_refusal: [up/a]"), provider) as gateway:
-            status, headers, said = await ask(gateway, "chat", False)
-            assert (status, headers["x-dragoman-upstream"], b"content_filter" in said) == (200, "up/a", True)
+    async with Provider(script) as provider, Inside(config("on_refusal: [up/a]"), provider) as gateway:
+        status, headers, said = await ask(gateway, "chat", False)
+        assert (status, headers["x-dragoman-upstream"], b"content_filter" in said) == (200, "up/a", True)
 
 
 @inside_once
 async def test_who_stands_in_fails_too() -> None:
     """The caller still learns that its request is too long: agents shorten it then."""
     script = Upstreams(first=too_long, a=too_long, b=too_long)
-    with Provider(script) as provider:
-        async with Inside(config("on_context_window: [up/a, up/b]"), provider) as gateway:
-            status, _, said = await ask(gateway, "chat", False)
-            assert (status, b"context_length_exceeded" in said) == (400, True)
-            status, _, said = await ask(gateway, "chat", False, "up/a")  # asked for itself, it has nobody
-            assert (status, b"Too long." in said) == (400, True)
+    async with Provider(script) as provider, Inside(config("on_context_window: [up/a, up/b]"), provider) as gateway:
+        status, _, said = await ask(gateway, "chat", False)
+        assert (status, b"context_length_exceeded" in said) == (400, True)
+        status, _, said = await ask(gateway, "chat", False, "up/a")  # asked for itself, it has nobody
+        assert (status, b"Too long." in said) == (400, True)
     assert script.asked == ["first", "a", "b", "a"]
 
 
@@ -220,9 +212,8 @@ async def test_a_plain_failure_takes_the_plain_way() -> None:
         return [respond({"error": {"message": "No.", "type": "server_error"}}, 500)]
 
     script = Upstreams(first=down)
-    with Provider(script) as provider:
-        async with Inside(config("on_context_window: [up/a], on_refusal: [up/b]"), provider) as gateway:
-            assert (await ask(gateway, "chat", False))[0] == 200
+    async with Provider(script) as provider, Inside(config("on_context_window: [up/a], on_refusal: [up/b]"), provider) as gateway:
+        assert (await ask(gateway, "chat", False))[0] == 200
     assert script.asked == ["first", "second"]
 
 
@@ -242,10 +233,9 @@ async def test_an_account_that_is_used_up(own: bool, streamed: bool) -> None:
     text = config("on_status_codes: [429, 500]").replace("max_attempts: 1", "max_attempts: 3")
     if own:
         text = text.replace("access_key: k ,", "passthrough_auth: true,", 1)
-    with Provider(script) as provider:
-        async with Inside(text, provider) as gateway:
-            status, _, said = await ask(gateway, "chat", streamed)
-            assert (status == 200, b"Hello" in said) == (not own, not own)
+    async with Provider(script) as provider, Inside(text, provider) as gateway:
+        status, _, said = await ask(gateway, "chat", streamed)
+        assert (status == 200, b"Hello" in said) == (not own, not own)
     assert script.asked == (["first"] if own else ["first", "second"])
 
 
@@ -283,7 +273,6 @@ async def test_a_request_stays_in_its_region(config: str, place: str | None, ask
         return [respond({"error": {"message": "Down.", "type": "server_error"}}, 500)]
 
     body = {"model": "up/m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "inference_geo": place}
-    with Provider(script) as provider:
-        async with Inside(config, provider) as gateway, gateway.call(request("/v1/messages", body)) as caller:
-            assert (await caller.head())[0] == status
+    async with Provider(script) as provider, Inside(config, provider) as gateway, gateway.call(request("/v1/messages", body)) as caller:
+        assert (await caller.head())[0] == status
     assert list(dict.fromkeys(seen)) == asked

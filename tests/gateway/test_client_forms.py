@@ -235,9 +235,8 @@ async def test_limits_of_the_operators_account(
         given = {theirs: "7", "retry_after": "3"}
         return [respond(WHOLE[asked.target.removeprefix("/v1/")] if status == 200 else {"error": {"message": "slow"}}, status, **given)]
 
-    with Provider(script) as provider:
-        async with Inside(CONFIG.replace("KEYS", keys), provider) as gateway:
-            body = MESSAGE | {"model": f"{upstream}/m"}
-            async with gateway.call(request(path, body, x_api_key="KEY")) as caller:
-                found, headers = await caller.head()
+    async with Provider(script) as provider, Inside(CONFIG.replace("KEYS", keys), provider) as gateway:
+        body = MESSAGE | {"model": f"{upstream}/m"}
+        async with gateway.call(request(path, body, x_api_key="KEY")) as caller:
+            found, headers = await caller.head()
     assert (found, headers.get(name), headers["retry-after"]) == (status, shown, "3")

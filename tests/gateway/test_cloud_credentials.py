@@ -130,9 +130,8 @@ async def test_a_file_of_google_that_is_none(tmp_path: Path, text: str | None, s
     file = tmp_path / "sa.json"
     if text is not None:
         file.write_text(text)
-    with Provider(answers) as provider:
-        async with Inside(google(credentials_file=str(file)), provider) as gateway:
-            status, _, body = await asked(gateway, "vertex/google/g")
+    async with Provider(answers) as provider, Inside(google(credentials_file=str(file)), provider) as gateway:
+        status, _, body = await asked(gateway, "vertex/google/g")
     assert (status, json.loads(body)["error"]["code"]) == (502, "upstream_auth_missing")
     assert f"gcp.credentials_file {said}" in body.decode()
     assert "secret" not in body.decode()

@@ -102,23 +102,22 @@ async def test_c25_c26_the_failures_of_bedrock(operation: str, stream: bool) -> 
         return [respond({"message": row.message, **more}, row.status, x_amzn_errortype=row.name)]
 
     wrong: list[tuple[Any, ...]] = []
-    with Bedrock(script) as up:
-        async with Inside("model_providers:\n" + "\n".join(_entries(FAMILIES[operation])), up) as gateway:
-            for number, row in enumerate(ROWS):
-                if stream and row.name == "NewException":
-                    continue
-                before = len(up.requests)
-                other = "chat" if operation == "invoke" else "messages"
-                status, _, _ = await ask(gateway, other, asked(other, model=f"t{number}", stream=stream))
-                models = [one.target.split("/")[2].rpartition("-")[2] for one in up.requests[before:]]
-                found = (models.count(f"t{number}") == 2, "good" in models, status == 200)
-                if found != (row.again, row.elsewhere, row.elsewhere):
-                    wrong.append((row, "asked again, elsewhere, answered", found))
-                shape = TOLD[operation]
-                status, headers, answer = await ask(gateway, shape, asked(shape, model=f"a{number}", stream=stream))
-                told, wanted = _code_in(status, answer), _wanted(shape, row)
-                if told != wanted or "retry-after" in headers:
-                    wrong.append((row, shape, told, wanted))
+    async with Bedrock(script) as up, Inside("model_providers:\n" + "\n".join(_entries(FAMILIES[operation])), up) as gateway:
+        for number, row in enumerate(ROWS):
+            if stream and row.name == "NewException":
+                continue
+            before = len(up.requests)
+            other = "chat" if operation == "invoke" else "messages"
+            status, _, _ = await ask(gateway, other, asked(other, model=f"t{number}", stream=stream))
+            models = [one.target.split("/")[2].rpartition("-")[2] for one in up.requests[before:]]
+            found = (models.count(f"t{number}") == 2, "good" in models, status == 200)
+            if found != (row.again, row.elsewhere, row.elsewhere):
+                wrong.append((row, "asked again, elsewhere, answered", found))
+            shape = TOLD[operation]
+            status, headers, answer = await ask(gateway, shape, asked(shape, model=f"a{number}", stream=stream))
+            told, wanted = _code_in(status, answer), _wanted(shape, row)
+            if told != wanted or "retry-after" in headers:
+                wrong.append((row, shape, told, wanted))
     assert not up.wrong
     assert not wrong, "\n".join(map(str, wrong))
 
@@ -146,9 +145,8 @@ OWN = respond({"error": {"message": "Odd", "type": "invalid_request_error", "par
 async def test_errors_of_aws_where_a_vendors_api_is_served(entry: str, answer: bytes, status: int, said: bytes, times: int) -> None:
     policy = "retry_policy: {max_attempts: 2, backoff: {base: 1ms}}"
     text = f'model_providers: [{{model: {entry}, name: c, base_url: "UPSTREAM", access_key: sk-key, aws: {{region: us-east-1}}, {policy}}}]'
-    with Provider(lambda _: [answer]) as up:
-        async with Inside(text, up) as gateway:
-            found, _, told = await ask(gateway, "responses", asked("responses", model="c"))
+    async with Provider(lambda _: [answer]) as up, Inside(text, up) as gateway:
+        found, _, told = await ask(gateway, "responses", asked("responses", model="c"))
     assert (found, said in told, len(up.requests)) == (status, True, times)
 
 
@@ -232,21 +230,20 @@ async def test_the_failures_of_azure_and_vertex() -> None:
         lines += [f"  - {{name: t{number}, {policy}, {entry.replace('NAME', f't{number}')}}}", f"  - {{name: t{number}, {good}}}"]
         lines.append(f"  - {{name: a{number}, {entry.replace('NAME', f'a{number}')}}}")
     wrong: list[tuple[Any, ...]] = []
-    with Provider(script) as up:
-        async with Inside("\n".join(lines), up) as gateway:
-            for number, row in enumerate(OTHERS):
-                before = len(up.requests)
-                status, _, _ = await ask(gateway, "chat", asked("chat", model=f"t{number}"))
-                names = [one.target.split("/")[1] for one in up.requests[before:]]
-                found = (names.count(f"t{number}") == 2, "good" in names, status == 200)
-                if found != (row.again, row.elsewhere, row.elsewhere):
-                    wrong.append((row, "asked again, elsewhere, answered", found))
-                for shape in ("messages",) if row.cloud == "azure" else ("chat", "messages"):
-                    status, headers, answer = await ask(gateway, shape, asked(shape, model=f"a{number}"))
-                    own = orjson.loads(answer) == row.body  # the same API's, as it came
-                    told, wanted = _code_in(status, answer), _wanted(shape, row)
-                    if (not own and told != wanted) or (own and status != row.status) or b"sk-cloud-key" in answer:
-                        wrong.append((row, shape, told, wanted))
-                    if row.kind == "rate_limit" and "retry-after-ms" not in headers and "retry-after" not in headers:
-                        wrong.append((row, shape, "no time"))
+    async with Provider(script) as up, Inside("\n".join(lines), up) as gateway:
+        for number, row in enumerate(OTHERS):
+            before = len(up.requests)
+            status, _, _ = await ask(gateway, "chat", asked("chat", model=f"t{number}"))
+            names = [one.target.split("/")[1] for one in up.requests[before:]]
+            found = (names.count(f"t{number}") == 2, "good" in names, status == 200)
+            if found != (row.again, row.elsewhere, row.elsewhere):
+                wrong.append((row, "asked again, elsewhere, answered", found))
+            for shape in ("messages",) if row.cloud == "azure" else ("chat", "messages"):
+                status, headers, answer = await ask(gateway, shape, asked(shape, model=f"a{number}"))
+                own = orjson.loads(answer) == row.body  # the same API's, as it came
+                told, wanted = _code_in(status, answer), _wanted(shape, row)
+                if (not own and told != wanted) or (own and status != row.status) or b"sk-cloud-key" in answer:
+                    wrong.append((row, shape, told, wanted))
+                if row.kind == "rate_limit" and "retry-after-ms" not in headers and "retry-after" not in headers:
+                    wrong.append((row, shape, "no time"))
     assert not wrong, "\n".join(map(str, wrong))

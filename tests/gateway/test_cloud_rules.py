@@ -54,21 +54,18 @@ def _calls(name: str, text: str) -> Answers:
 @inside_once
 async def test_a_tool_that_stands_for_none(name: str, reason: str, calls: int, text: str, stream: bool) -> None:
     answers = _calls(name, text)
-    with Bedrock(answers) as up:
-        async with Inside(config(), up) as gateway, _openai(gateway) as client:
-            if stream:
-                chunks = [
-                    chunk.choices[0] async for chunk in await client.chat.completions.create(model="c", messages=HISTORY, stream=True)
-                ]
-                said = "".join(one.delta.content or "" for one in chunks)
-                found = (chunks[-1].finish_reason, said, len({call.index for one in chunks for call in one.delta.tool_calls or ()}))
-            else:
-                raw = await client.chat.completions.with_raw_response.create(model="c", messages=HISTORY)
-                assert raw.headers["x-dragoman-adapted"] == "tools"
-                assert ("x-dragoman-response-dropped" in raw.headers) == (name == "unused")
-                choice = raw.parse().choices[0]
-                found = (choice.finish_reason, choice.message.content or "", len(choice.message.tool_calls or ()))
-            (line,) = gateway.lines
+    async with Bedrock(answers) as up, Inside(config(), up) as gateway, _openai(gateway) as client:
+        if stream:
+            chunks = [chunk.choices[0] async for chunk in await client.chat.completions.create(model="c", messages=HISTORY, stream=True)]
+            said = "".join(one.delta.content or "" for one in chunks)
+            found = (chunks[-1].finish_reason, said, len({call.index for one in chunks for call in one.delta.tool_calls or ()}))
+        else:
+            raw = await client.chat.completions.with_raw_response.create(model="c", messages=HISTORY)
+            assert raw.headers["x-dragoman-adapted"] == "tools"
+            assert ("x-dragoman-response-dropped" in raw.headers) == (name == "unused")
+            choice = raw.parse().choices[0]
+            found = (choice.finish_reason, choice.message.content or "", len(choice.message.tool_calls or ()))
+        (line,) = gateway.lines
     (tool,) = answers.seen[0].json["toolConfig"]["tools"]
     assert (tool["toolSpec"]["name"], "toolChoice" in answers.seen[0].json["toolConfig"]) == ("unused", False)
     assert found == (reason, text, calls)
@@ -78,9 +75,8 @@ async def test_a_tool_that_stands_for_none(name: str, reason: str, calls: int, t
 @inside_once
 async def test_claude_is_told_to_call_none() -> None:
     answers = Answers()
-    with Bedrock(answers) as up:
-        async with Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
-            status, headers, _ = await ask(gateway, "chat", {"model": "c", "messages": HISTORY})
+    async with Bedrock(answers) as up, Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
+        status, headers, _ = await ask(gateway, "chat", {"model": "c", "messages": HISTORY})
     assert (status, headers["x-dragoman-adapted"]) == (200, "tools")
     assert answers.seen[0].json["additionalModelRequestFields"]["tool_choice"] == {"type": "none"}
 
@@ -91,9 +87,8 @@ async def test_claude_is_told_to_call_none() -> None:
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @inside_once
 async def test_converse_names_its_answer_in_a_header(stream: bool) -> None:
-    with Bedrock(Answers()) as up:
-        async with Inside(config(), up) as gateway:
-            _, _, answer = await ask(gateway, "chat", asked("chat", stream=stream))
+    async with Bedrock(Answers()) as up, Inside(config(), up) as gateway:
+        _, _, answer = await ask(gateway, "chat", asked("chat", stream=stream))
     assert b'"id":"chatcmpl-req-1"' in answer
 
 
@@ -150,9 +145,8 @@ def test_what_is_known_of_openais_models(entry: str, stateful: bool, domain: str
 async def test_the_most_that_invoke_model_takes() -> None:
     answers = Invoked()
     body = {"model": "c", "max_tokens": 3, "messages": [{"role": "user", "content": "x" * 25_000_000}]}
-    with Bedrock(answers) as up:
-        async with Inside(invoked() + "limits: {max_body: 32MiB}\n", up) as gateway:
-            found, _, answer = await ask(gateway, "messages", body)
+    async with Bedrock(answers) as up, Inside(invoked() + "limits: {max_body: 32MiB}\n", up) as gateway:
+        found, _, answer = await ask(gateway, "messages", body)
     assert (found, orjson.loads(answer)["error"]["type"], answers.seen) == (413, "request_too_large", [])
 
 

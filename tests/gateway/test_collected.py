@@ -77,11 +77,10 @@ def shown(client: str, answer: JSON) -> tuple[str, list[tuple[str, Any]], str]:
 async def test_the_whole_answer(client: str, upstream: str) -> None:
     """Its own shape's, too; counted once, and charged as the upstream said."""
     up = Streaming(RICH)
-    with Provider(up.script) as provider:
-        async with Inside(NEVER, provider) as gateway:
-            asks = {"reasoning": {"summary": "auto"}} if client == "responses" else {}
-            status, headers, answer = await ask(gateway, client, upstream, **asks)
-            await gateway.until(lambda: gateway.lines)
+    async with Provider(up.script) as provider, Inside(NEVER, provider) as gateway:
+        asks = {"reasoning": {"summary": "auto"}} if client == "responses" else {}
+        status, headers, answer = await ask(gateway, client, upstream, **asks)
+        await gateway.until(lambda: gateway.lines)
     assert (status, headers["content-type"], headers["x-dragoman-lane"]) == (200, "application/json", "events")
     assert shown(client, answer) == ("Hi", [("f", {"a": 1})], "Hm.")
     line = gateway.lines[0]
@@ -103,9 +102,8 @@ async def test_only_above_a_bound(client: str, upstream: str, limit: int) -> Non
         return text_answer(SHAPE_AT[request.target], "Hi").steps(asked[-1].get("stream") is True)
 
     member = "max_output_tokens" if client == "responses" else "max_tokens"
-    with Provider(script) as provider:
-        async with Inside(ABOVE, provider) as gateway:
-            status, _, answer = await ask(gateway, client, upstream, **{member: limit})
+    async with Provider(script) as provider, Inside(ABOVE, provider) as gateway:
+        status, _, answer = await ask(gateway, client, upstream, **{member: limit})
     assert status == 200
     assert shown(client, answer)[0] == "Hi"
     assert asked[0].get("stream", False) is (limit > 4096)
@@ -114,9 +112,8 @@ async def test_only_above_a_bound(client: str, upstream: str, limit: int) -> Non
 @inside_once
 async def test_a_caller_that_says_that_it_wants_no_stream() -> None:
     up = Streaming()
-    with Provider(up.script) as provider:
-        async with Inside(NEVER, provider) as gateway:
-            status, _, answer = await ask(gateway, "chat", "chat", stream=False, metadata={"stream": False}, stream_options=None)
+    async with Provider(up.script) as provider, Inside(NEVER, provider) as gateway:
+        status, _, answer = await ask(gateway, "chat", "chat", stream=False, metadata={"stream": False}, stream_options=None)
     assert (status, shown("chat", answer)[0]) == (200, "Hi")
     assert up.asked[0]["metadata"] == {"stream": False}
 
@@ -130,10 +127,9 @@ async def test_a_stream_that_breaks(client: str, upstream: str) -> None:
         events = text_answer(SHAPE_AT[request.target], "Half of", " it").events
         return [stream_head(), *map(chunk, events[:-2]), close]
 
-    with Provider(script) as provider:
-        async with Inside(NEVER, provider) as gateway:
-            status, _, answer = await ask(gateway, client, upstream)
-            await gateway.until(lambda: gateway.lines)
+    async with Provider(script) as provider, Inside(NEVER, provider) as gateway:
+        status, _, answer = await ask(gateway, client, upstream)
+        await gateway.until(lambda: gateway.lines)
     assert status == 502
     assert "Half of" not in str(answer)
     assert gateway.lines[0]["error"]
@@ -146,9 +142,8 @@ async def test_a_stream_that_ends_without_its_end(client: str, upstream: str) ->
         events = text_answer(SHAPE_AT[request.target], "Half of", " it").events
         return [stream_head(), *map(chunk, events[: 3 if request.target.endswith("completions") else -2]), LAST_CHUNK]
 
-    with Provider(script) as provider:
-        async with Inside(NEVER, provider) as gateway:
-            assert (await ask(gateway, client, upstream))[0] == 502
+    async with Provider(script) as provider, Inside(NEVER, provider) as gateway:
+        assert (await ask(gateway, client, upstream))[0] == 502
 
 
 FAILURES = {
@@ -167,9 +162,8 @@ async def test_a_failure_within_the_stream(client: str, upstream: str) -> None:
         shape = SHAPE_AT[request.target]
         return [stream_head(), *map(chunk, text_answer(shape, "Half of", " it").events[:4]), chunk(FAILURES[shape]), LAST_CHUNK]
 
-    with Provider(script) as provider:
-        async with Inside(NEVER, provider) as gateway:
-            status, _, answer = await ask(gateway, client, upstream)
+    async with Provider(script) as provider, Inside(NEVER, provider) as gateway:
+        status, _, answer = await ask(gateway, client, upstream)
     assert status == 429
     assert "Slow down." in answer["error"]["message"]
 
@@ -186,11 +180,10 @@ async def test_another_candidate_takes_over() -> None:
 
     entry = '  - {model: up/m, base_url: "UPSTREAM/v1", access_key: k, provider_interface: openai, capabilities: {whole_answers: never}}'
     config = "\n".join(["listeners: [{type: model, address: 127.0.0.1}]", "model_providers:", entry, entry])
-    with Provider(script) as provider:
-        async with Inside(config, provider) as gateway, gateway.ask("chat", "up/m") as caller:
-            status, headers = await caller.head()
-            assert status == 200
-            assert b"Half" not in await caller.body(headers)
+    async with Provider(script) as provider, Inside(config, provider) as gateway, gateway.ask("chat", "up/m") as caller:
+        status, headers = await caller.head()
+        assert status == 200
+        assert b"Half" not in await caller.body(headers)
     assert len(asked) == 2
 
 
@@ -205,11 +198,10 @@ async def test_it_is_learned() -> None:
             return [respond({"detail": "Stream must be set to true"}, 400)]
         return text_answer("responses", "Hi").steps(len(asked) < 4)
 
-    with Provider(script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for client in ("messages", "responses", "chat"):
-                status, _, answer = await ask(gateway, client, "responses")
-                assert (status, shown(client, answer)[0]) == (200, "Hi")
+    async with Provider(script) as provider, Inside(CONFIG, provider) as gateway:
+        for client in ("messages", "responses", "chat"):
+            status, _, answer = await ask(gateway, client, "responses")
+            assert (status, shown(client, answer)[0]) == (200, "Hi")
     assert [body.get("stream") for body in asked] == [None, True, True, True]
 
 
@@ -218,9 +210,8 @@ async def test_a_response_is_stored() -> None:
     """A response that was collected can be gone on from, as any other."""
     up = Streaming()
     config = NEVER.replace("whole_answers: never", "whole_answers: never, r.stateful: false")
-    with Provider(up.script) as provider:
-        async with Inside(config, provider) as gateway:
-            _, _, first = await ask(gateway, "responses", "responses")
-            status, _, _ = await ask(gateway, "responses", "responses", previous_response_id=first["id"])
+    async with Provider(up.script) as provider, Inside(config, provider) as gateway:
+        _, _, first = await ask(gateway, "responses", "responses")
+        status, _, _ = await ask(gateway, "responses", "responses", previous_response_id=first["id"])
     assert status == 200
     assert [item["role"] for item in up.asked[1]["input"]] == ["user", "assistant", "user"]

@@ -102,10 +102,9 @@ async def asked(gateway: Inside, upstream: str, path: str = "/v1/responses", **f
 async def test_a_trigger_streamed(upstream: str) -> None:
     """R28."""
     up = Upstream()
-    with Provider(up) as provider:
-        async with Inside(PRICED, provider) as gateway:
-            status, headers, answer = await asked(gateway, upstream, input=[A, B, C, TRIGGER], stream=True, tools=[TOOL], store=False)
-            metrics = gateway.gateway.metrics.text().decode()
+    async with Provider(up) as provider, Inside(PRICED, provider) as gateway:
+        status, headers, answer = await asked(gateway, upstream, input=[A, B, C, TRIGGER], stream=True, tools=[TOOL], store=False)
+        metrics = gateway.gateway.metrics.text().decode()
     assert (status, headers["x-dragoman-lane"]) == (200, "events")
     assert "x-dragoman-dropped" not in headers
     kinds = [event["type"].removeprefix("response.") for event in answer["events"]]
@@ -133,13 +132,12 @@ async def test_a_trigger_streamed(upstream: str) -> None:
 async def test_a_trigger_whole_and_the_next_request(upstream: str) -> None:
     """Without state, as Codex goes on; and by the id of what was stored."""
     up = Upstream()
-    with Provider(up) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, _, answer = await asked(gateway, upstream, input=[A, B, CALL, OUTPUT, TRIGGER], tools=[TOOL], tool_choice="required")
-            assert (status, answer["object"], answer["status"]) == (200, "response", "completed")
-            assert opened(answer["output"][0]) == "S"
-            await asked(gateway, upstream, input=[A, answer["output"][0], C], store=False)
-            await asked(gateway, upstream, input=[C], previous_response_id=answer["id"])
+    async with Provider(up) as provider, Inside(CONFIG, provider) as gateway:
+        status, _, answer = await asked(gateway, upstream, input=[A, B, CALL, OUTPUT, TRIGGER], tools=[TOOL], tool_choice="required")
+        assert (status, answer["object"], answer["status"]) == (200, "response", "completed")
+        assert opened(answer["output"][0]) == "S"
+        await asked(gateway, upstream, input=[A, answer["output"][0], C], store=False)
+        await asked(gateway, upstream, input=[C], previous_response_id=answer["id"])
     summary = compaction.as_message("S")
     flat = [("user", f"A|{summary}|C")] if upstream == "messages" else [("user", "A"), ("user", summary), ("user", "C")]
     first, *later = up.asked
@@ -156,9 +154,8 @@ async def test_a_summary_in_the_middle(upstream: str) -> None:
     """R29."""
     item = {"type": "compaction", "encrypted_content": compaction.seal("S", "m", 7, 9)}
     up, shape = Upstream(), "responses" if upstream == "native" else upstream
-    with Provider(up) as provider:
-        async with Inside(NATIVE if upstream == "native" else CONFIG, provider) as gateway:
-            assert (await asked(gateway, shape, input=[A, B, item, C]))[0] == 200
+    async with Provider(up) as provider, Inside(NATIVE if upstream == "native" else CONFIG, provider) as gateway:
+        assert (await asked(gateway, shape, input=[A, B, item, C]))[0] == 200
     (sent,) = up.asked
     summary = compaction.as_message("S")
     flat = [("user", f"A|{summary}|C")] if shape == "messages" else [("user", "A"), ("user", summary), ("user", "C")]
@@ -171,16 +168,15 @@ async def test_a_summary_in_the_middle(upstream: str) -> None:
 async def test_what_is_stored_is_compacted() -> None:
     """A trigger over a chain; then a chain over the summary, and a second one over that."""
     up = Upstream(*(partial(says, text) for text in ("B", "B", "S1", "D")))
-    with Provider(up) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            _, _, first = await asked(gateway, "chat", input=[A])
-            _, _, second = await asked(gateway, "chat", input=[C], previous_response_id=first["id"])
-            _, _, third = await asked(gateway, "chat", input=[TRIGGER], previous_response_id=second["id"], stream=True)
-            id = third["events"][-1]["response"]["id"]
-            _, _, fourth = await asked(gateway, "chat", input="More.", previous_response_id=id)
-            _, _, fifth = await asked(gateway, "chat", input=[TRIGGER], previous_response_id=fourth["id"])
-            status, _, seen = await asked_of(gateway, f"/v1/responses/{id}")
-            _, _, items = await asked_of(gateway, f"/v1/responses/{id}/input_items")
+    async with Provider(up) as provider, Inside(CONFIG, provider) as gateway:
+        _, _, first = await asked(gateway, "chat", input=[A])
+        _, _, second = await asked(gateway, "chat", input=[C], previous_response_id=first["id"])
+        _, _, third = await asked(gateway, "chat", input=[TRIGGER], previous_response_id=second["id"], stream=True)
+        id = third["events"][-1]["response"]["id"]
+        _, _, fourth = await asked(gateway, "chat", input="More.", previous_response_id=id)
+        _, _, fifth = await asked(gateway, "chat", input=[TRIGGER], previous_response_id=fourth["id"])
+        status, _, seen = await asked_of(gateway, f"/v1/responses/{id}")
+        _, _, items = await asked_of(gateway, f"/v1/responses/{id}/input_items")
     assert (status, opened(seen["output"][0])) == (200, "S1")
     assert [item["type"] for item in items["data"]] == ["compaction_trigger"]
     assert texts("chat", up.asked[2])[:-1] == [("user", "A"), ("assistant", "B"), ("user", "C"), ("assistant", "B")]
@@ -199,15 +195,14 @@ async def asked_of(gateway: Inside, path: str) -> tuple[int, dict[str, str], JSO
 @inside_once
 async def test_a_conversation_and_a_background_response() -> None:
     up = Upstream()
-    with Provider(up) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            async with gateway.call(request("/v1/conversations", {"items": [A]})) as caller:
-                _, headers = await caller.head()
-                id = orjson.loads(await caller.body(headers))["id"]
-            await asked(gateway, "responses", input=[C, TRIGGER], conversation=id)
-            await asked(gateway, "responses", input=[C], conversation=id)
-            _, _, queued = await asked(gateway, "responses", input=[C, TRIGGER], background=True)
-            _, _, done = await asked_of(gateway, f"/v1/responses/{queued['id']}")
+    async with Provider(up) as provider, Inside(CONFIG, provider) as gateway:
+        async with gateway.call(request("/v1/conversations", {"items": [A]})) as caller:
+            _, headers = await caller.head()
+            id = orjson.loads(await caller.body(headers))["id"]
+        await asked(gateway, "responses", input=[C, TRIGGER], conversation=id)
+        await asked(gateway, "responses", input=[C], conversation=id)
+        _, _, queued = await asked(gateway, "responses", input=[C, TRIGGER], background=True)
+        _, _, done = await asked_of(gateway, f"/v1/responses/{queued['id']}")
     assert texts("responses", up.asked[1]) == [("user", "A"), ("user", "C"), ("user", compaction.as_message("S")), ("user", "C")]
     assert "background" not in up.asked[2]
     assert (done["status"], opened(done["output"][0])) == ("completed", "S")
@@ -218,10 +213,9 @@ async def test_an_upstream_of_the_same_api_reads_its_cache() -> None:
     """What goes before the question is, byte for byte, what the caller sent."""
     up = Upstream()
     fields = {"instructions": "I", "tools": [TOOL, {"type": "file_search", "vector_store_ids": ["v"]}], "metadata": {"n": "1.0"}}
-    with Provider(up) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            await asked(gateway, "responses", input=[A, B, C], store=False, **fields)
-            status, headers, _ = await asked(gateway, "responses", input=[A, B, C, TRIGGER], store=False, **fields)
+    async with Provider(up) as provider, Inside(CONFIG, provider) as gateway:
+        await asked(gateway, "responses", input=[A, B, C], store=False, **fields)
+        status, headers, _ = await asked(gateway, "responses", input=[A, B, C, TRIGGER], store=False, **fields)
     assert (status, headers["x-dragoman-lane"]) == (200, "events")
     first, second = up.asked
     assert second["input"][:-1] == first["input"]
@@ -233,10 +227,9 @@ async def test_an_upstream_of_the_same_api_reads_its_cache() -> None:
 async def test_the_operators_own_words() -> None:
     up = Upstream()
     config = CONFIG + "\ncompaction: {prompt: In short., max_output: 900}"
-    with Provider(up) as provider:
-        async with Inside(config, provider) as gateway:
-            for upstream in SHAPES:
-                await asked(gateway, upstream, input=[A, TRIGGER], max_output_tokens=20)
+    async with Provider(up) as provider, Inside(config, provider) as gateway:
+        for upstream in SHAPES:
+            await asked(gateway, upstream, input=[A, TRIGGER], max_output_tokens=20)
     assert [texts(shape, sent)[-1][1].endswith("In short.") for shape, sent in zip(SHAPES, up.asked, strict=True)] == [True] * 3
     assert [sent.get("max_tokens", sent.get("max_output_tokens")) for sent in up.asked] == [900] * 3
 
@@ -254,10 +247,9 @@ def cut(shape: str) -> Answer:
 @inside_once
 async def test_half_a_summary_is_none(upstream: str) -> None:
     """R31."""
-    with Provider(Upstream(cut)) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, _, answer = await asked(gateway, upstream, input=[A, TRIGGER])
-            metrics = gateway.gateway.metrics.text().decode()
+    async with Provider(Upstream(cut)) as provider, Inside(CONFIG, provider) as gateway:
+        status, _, answer = await asked(gateway, upstream, input=[A, TRIGGER])
+        metrics = gateway.gateway.metrics.text().decode()
     assert (status, answer["error"]["type"], answer["error"]["message"]) == (502, "server_error", "The model returned no summary.")
     (line,) = gateway.lines
     assert (line["compaction"], line["error_message"]) == ("trigger", "The model returned no summary.")
@@ -288,9 +280,8 @@ async def test_half_a_summary_is_none_in_a_stream_that_has_begun() -> None:
 async def test_a_model_that_calls_a_tool_is_asked_again(upstream: str, stream: bool) -> None:
     """Without tools to call; both answers are charged, and the caller sees the second alone."""
     up = Upstream(lambda shape: tool_answer(shape, "f", "{}"))
-    with Provider(up) as provider:
-        async with Inside(PRICED, provider) as gateway:
-            _, _, answer = await asked(gateway, upstream, input=[A, TRIGGER], tools=[TOOL], stream=stream)
+    async with Provider(up) as provider, Inside(PRICED, provider) as gateway:
+        _, _, answer = await asked(gateway, upstream, input=[A, TRIGGER], tools=[TOOL], stream=stream)
     response = answer["events"][-1]["response"] if stream else answer
     assert opened(response["output"][0]) == "S"
     first, second = up.asked
@@ -306,9 +297,8 @@ async def test_a_model_that_calls_a_tool_is_asked_again(upstream: str, stream: b
 @inside_once
 async def test_one_that_calls_again_gave_none() -> None:
     up = Upstream(*[lambda shape: tool_answer(shape, "f", "{}")] * 2)
-    with Provider(up) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, _, answer = await asked(gateway, "messages", input=[A, TRIGGER], tools=[TOOL], stream=True)
+    async with Provider(up) as provider, Inside(CONFIG, provider) as gateway:
+        status, _, answer = await asked(gateway, "messages", input=[A, TRIGGER], tools=[TOOL], stream=True)
     assert (status, answer["error"]["message"]) == (502, "The model returned no summary.")
     assert len(up.asked) == 2
 
@@ -319,9 +309,8 @@ async def test_another_upstream_sums_up() -> None:
     fallback = 'retry_policy: {max_attempts: 1, fallback_models: ["messages/m"]}, access_key'
     config = CONFIG.replace("access_key", fallback, 1)
     up = Upstream([respond({"error": {"message": "Down."}}, 500)])
-    with Provider(up) as provider:
-        async with Inside(config, provider) as gateway:
-            _, headers, answer = await asked(gateway, "chat", input=[A, TRIGGER], stream=True)
+    async with Provider(up) as provider, Inside(config, provider) as gateway:
+        _, headers, answer = await asked(gateway, "chat", input=[A, TRIGGER], stream=True)
     assert headers["x-dragoman-upstream"] == "messages/m"
     assert opened(answer["events"][-1]["response"]["output"][0]) == "S"
 
@@ -329,9 +318,8 @@ async def test_another_upstream_sums_up() -> None:
 @inside_once
 async def test_a_summary_that_breaks_off() -> None:
     pieces = text_answer("chat", "S", "T").events
-    with Provider([stream_head(), *map(chunk, pieces[:2]), close]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            _, _, answer = await asked(gateway, "chat", input=[A, TRIGGER], stream=True)
+    async with Provider([stream_head(), *map(chunk, pieces[:2]), close]) as provider, Inside(CONFIG, provider) as gateway:
+        _, _, answer = await asked(gateway, "chat", input=[A, TRIGGER], stream=True)
     kinds = [event["type"].removeprefix("response.") for event in answer["events"]]
     assert kinds == ["created", "in_progress", "compaction.compacting", "failed", "error"]
 
@@ -339,9 +327,8 @@ async def test_a_summary_that_breaks_off() -> None:
 @inside_once
 async def test_too_long_for_the_model() -> None:
     refused = {"error": {"message": "Too long.", "type": "invalid_request_error", "code": "context_length_exceeded", "param": None}}
-    with Provider([respond(refused, 400)]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, _, answer = await asked(gateway, "chat", input=[A, TRIGGER], stream=True)
+    async with Provider([respond(refused, 400)]) as provider, Inside(CONFIG, provider) as gateway:
+        status, _, answer = await asked(gateway, "chat", input=[A, TRIGGER], stream=True)
     assert (status, answer["error"]["code"]) == (400, "context_length_exceeded")
 
 
@@ -361,9 +348,8 @@ async def test_too_long_for_the_model() -> None:
 async def test_refused(upstream: str, fields: JSON, code: str | None, param: str) -> None:
     """R31."""
     up = Upstream()
-    with Provider(up) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, _, answer = await asked(gateway, upstream, **fields)
+    async with Provider(up) as provider, Inside(CONFIG, provider) as gateway:
+        status, _, answer = await asked(gateway, upstream, **fields)
     assert (status, answer["error"]["code"], answer["error"]["param"]) == (400, code, param)
     assert not up.asked
 
@@ -373,11 +359,10 @@ async def test_refused(upstream: str, fields: JSON, code: str | None, param: str
 async def test_a_damaged_one_reaches_no_upstream(config: str) -> None:
     up = Upstream()
     damaged = OWN | {"encrypted_content": "dgc1.AAAA"}
-    with Provider(up) as provider:
-        async with Inside(config, provider) as gateway:
-            for path in ("/v1/responses", "/v1/responses/compact", "/v1/responses/input_tokens"):
-                status, _, answer = await asked(gateway, "responses", path, input=[A, damaged, C])
-                assert (status, answer["error"]["code"]) == (400, "invalid_encrypted_content")
+    async with Provider(up) as provider, Inside(config, provider) as gateway:
+        for path in ("/v1/responses", "/v1/responses/compact", "/v1/responses/input_tokens"):
+            status, _, answer = await asked(gateway, "responses", path, input=[A, damaged, C])
+            assert (status, answer["error"]["code"]) == (400, "invalid_encrypted_content")
     assert not up.asked
 
 
@@ -421,10 +406,9 @@ async def test_a_summary_that_its_caller_cannot_read() -> None:
 async def test_the_endpoint(upstream: str) -> None:
     """R30."""
     up = Upstream()
-    with Provider(up) as provider:
-        async with Inside(PRICED, provider) as gateway:
-            status, _, answer = await asked(gateway, upstream, "/v1/responses/compact", input=[A, B, C], stream=True, max_tool_calls=2)
-            metrics = gateway.gateway.metrics.text().decode()
+    async with Provider(up) as provider, Inside(PRICED, provider) as gateway:
+        status, _, answer = await asked(gateway, upstream, "/v1/responses/compact", input=[A, B, C], stream=True, max_tool_calls=2)
+        metrics = gateway.gateway.metrics.text().decode()
     assert (status, answer["object"], answer["id"][:5]) == (200, "response.compaction", "resp_")
     assert [(item["type"], item.get("role")) for item in answer["output"]] == [
         ("message", "user"),
@@ -451,11 +435,10 @@ async def test_the_endpoint_over_what_is_stored(upstream: str, given: JSON) -> N
     """R30."""
     up = Upstream(partial(says, "B"))
     config = PRICED.replace("apis: [responses]", "apis: [responses], capabilities: {r.stateful: false}")
-    with Provider(up) as provider:
-        async with Inside(config, provider) as gateway:
-            _, _, first = await asked(gateway, upstream, input=[A])
-            status, _, answer = await asked(gateway, upstream, "/v1/responses/compact", previous_response_id=first["id"], **given)
-            missing, _, refused = await asked(gateway, upstream, "/v1/responses/compact", previous_response_id="resp_none")
+    async with Provider(up) as provider, Inside(config, provider) as gateway:
+        _, _, first = await asked(gateway, upstream, input=[A])
+        status, _, answer = await asked(gateway, upstream, "/v1/responses/compact", previous_response_id=first["id"], **given)
+        missing, _, refused = await asked(gateway, upstream, "/v1/responses/compact", previous_response_id="resp_none")
     assert status == 200
     assert [item["content"][0]["text"] for item in answer["output"][:-1]] == ["A", "C"][: 1 + len(given)]
     assert [role for role, _ in texts(upstream, up.asked[1])][:2] == ["user", "assistant"]
@@ -487,9 +470,8 @@ async def test_what_the_endpoint_refuses(body: JSON, code: str | None, param: st
 
 @inside_once
 async def test_a_compaction_without_a_summary_is_a_502() -> None:
-    with Provider(Upstream(cut)) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, _, answer = await asked(gateway, "chat", "/v1/responses/compact", input=[A])
+    async with Provider(Upstream(cut)) as provider, Inside(CONFIG, provider) as gateway:
+        status, _, answer = await asked(gateway, "chat", "/v1/responses/compact", input=[A])
     assert (status, answer["error"]["type"]) == (502, "server_error")
 
 
@@ -497,13 +479,12 @@ async def test_a_compaction_without_a_summary_is_a_502() -> None:
 async def test_an_upstream_that_only_streams() -> None:
     config = CONFIG.replace("access_key", "capabilities: {whole_answers: never}, access_key")
     up = Upstream()
-    with Provider(up) as provider:
-        async with Inside(config, provider) as gateway:
-            for upstream in SHAPES:
-                for path in ("/v1/responses", "/v1/responses/compact"):
-                    status, _, answer = await asked(gateway, upstream, path, input=[A, *([TRIGGER] if path == "/v1/responses" else [])])
-                    assert status == 200
-                    assert opened(answer["output"][-1]) == "S"
+    async with Provider(up) as provider, Inside(config, provider) as gateway:
+        for upstream in SHAPES:
+            for path in ("/v1/responses", "/v1/responses/compact"):
+                status, _, answer = await asked(gateway, upstream, path, input=[A, *([TRIGGER] if path == "/v1/responses" else [])])
+                assert status == 200
+                assert opened(answer["output"][-1]) == "S"
     assert all(sent["stream"] for sent in up.asked)
 
 
@@ -514,11 +495,10 @@ async def test_an_upstream_that_only_streams() -> None:
 async def test_a_native_compaction_is_carried() -> None:
     """R30."""
     up = Upstream()
-    with Provider(up) as provider:
-        async with Inside(NATIVE, provider) as gateway:
-            _, headers, _ = await asked(gateway, "responses", input=[A, TRIGGER], store=False)
-            status, _, answer = await asked(gateway, "responses", "/v1/responses/compact", input=[A, B])
-            metrics = gateway.gateway.metrics.text().decode()
+    async with Provider(up) as provider, Inside(NATIVE, provider) as gateway:
+        _, headers, _ = await asked(gateway, "responses", input=[A, TRIGGER], store=False)
+        status, _, answer = await asked(gateway, "responses", "/v1/responses/compact", input=[A, B])
+        metrics = gateway.gateway.metrics.text().decode()
     assert headers["x-dragoman-lane"] == "bytes"
     assert up.asked == [{"model": "m", "input": [A, TRIGGER], "store": False}, {"model": "m", "input": [A, B]}]
     assert up.paths == ["/v1/responses", "/v1/responses/compact"]
@@ -535,12 +515,11 @@ async def test_no_upstream_gets_what_is_ours(path: str) -> None:
     """R29: not even one that compacts by itself, nor in a long body."""
     item = {"type": "compaction", "encrypted_content": compaction.seal("S", "m", 7, 9)}
     up = Upstream(*[[respond({"input_tokens": 9})] if path.endswith("tokens") else partial(says, "B")] * 2)
-    with Provider(up) as provider:
-        async with Inside(NATIVE, provider) as gateway:
-            for length in (1, 70_000):
-                status, headers, _ = await asked(gateway, "responses", path, input=[A, B, item, {**C, "content": "C" * length}])
-                assert status == 200
-                assert headers.get("x-dragoman-adapted") == "input[*]"
+    async with Provider(up) as provider, Inside(NATIVE, provider) as gateway:
+        for length in (1, 70_000):
+            status, headers, _ = await asked(gateway, "responses", path, input=[A, B, item, {**C, "content": "C" * length}])
+            assert status == 200
+            assert headers.get("x-dragoman-adapted") == "input[*]"
     for sent in up.asked:
         assert [role for role, _ in texts("responses", sent)] == ["user"] * 3
         assert texts("responses", sent)[1][1] == compaction.as_message("S")
@@ -551,10 +530,9 @@ async def test_the_chain_of_a_native_one_is_the_gateways() -> None:
     """An upstream that compacts but stores nothing is sent the chain."""
     config = NATIVE.replace("r.compact: true", "r.compact: true, r.stateful: false")
     up = Upstream(partial(says, "B"))
-    with Provider(up) as provider:
-        async with Inside(config, provider) as gateway:
-            _, _, first = await asked(gateway, "responses", input=[A])
-            await asked(gateway, "responses", "/v1/responses/compact", previous_response_id=first["id"])
+    async with Provider(up) as provider, Inside(config, provider) as gateway:
+        _, _, first = await asked(gateway, "responses", input=[A])
+        await asked(gateway, "responses", "/v1/responses/compact", previous_response_id=first["id"])
     assert texts("responses", up.asked[1]) == [("user", "A"), ("assistant", "B")]
     assert "previous_response_id" not in up.asked[1]
 
@@ -563,11 +541,10 @@ async def test_the_chain_of_a_native_one_is_the_gateways() -> None:
 async def test_a_chain_that_the_upstream_stores_and_cannot_compact() -> None:
     """It is asked for the summary of what it stores; the answer is the gateway's, and so is the chain from there on."""
     up = Upstream(partial(says, "B"))
-    with Provider(up) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            _, _, first = await asked(gateway, "responses", input=[A])
-            _, _, second = await asked(gateway, "responses", input=[TRIGGER], previous_response_id=first["id"])
-            await asked(gateway, "responses", input=[C], previous_response_id=second["id"])
+    async with Provider(up) as provider, Inside(CONFIG, provider) as gateway:
+        _, _, first = await asked(gateway, "responses", input=[A])
+        _, _, second = await asked(gateway, "responses", input=[TRIGGER], previous_response_id=first["id"])
+        await asked(gateway, "responses", input=[C], previous_response_id=second["id"])
     assert second["id"] != first["id"] == up.asked[1]["previous_response_id"]
     assert (texts("responses", up.asked[1]), up.asked[1]["store"]) == ([("user", PROMPT)], False)
     assert texts("responses", up.asked[2]) == [("user", compaction.as_message("S")), ("user", "C")]
@@ -580,11 +557,10 @@ async def test_what_only_its_maker_can_read_goes_there() -> None:
     fallback = 'retry_policy: {max_attempts: 1, fallback_models: ["responses/m"]}, access_key'
     config = NATIVE.replace("access_key", fallback, 1)
     up = Upstream()
-    with Provider(up) as provider:
-        async with Inside(config, provider) as gateway:
-            status, headers, _ = await asked(gateway, "chat", input=[A, OWN, C])
-            ours = {"type": "compaction", "encrypted_content": compaction.seal("S", "m", 7, 9)}
-            _, other, _ = await asked(gateway, "chat", input=[A, OWN, ours, C])
+    async with Provider(up) as provider, Inside(config, provider) as gateway:
+        status, headers, _ = await asked(gateway, "chat", input=[A, OWN, C])
+        ours = {"type": "compaction", "encrypted_content": compaction.seal("S", "m", 7, 9)}
+        _, other, _ = await asked(gateway, "chat", input=[A, OWN, ours, C])
     assert (status, headers["x-dragoman-upstream"]) == (200, "responses/m")
     assert up.asked[0]["input"] == [A, OWN, C]
     assert other["x-dragoman-upstream"] == "chat/m"
@@ -597,15 +573,14 @@ async def test_what_only_its_maker_can_read_goes_there() -> None:
 async def test_access_and_budget_come_first() -> None:
     keys = "\naccess_keys: [{key: alice-key, name: alice, models: [chat/m], requests_per_minute: 1}]"
     up = Upstream()
-    with Provider(up) as provider:
-        async with Inside(PRICED + keys, provider) as gateway:
-            statuses = []
-            for model, key in (("chat/m", "none"), ("messages/m", "alice-key"), ("chat/m", "alice-key"), ("chat/m", "alice-key")):
-                sent = request("/v1/responses/compact", {"model": model, "input": [A]}, authorization=f"Bearer {key}")
-                async with gateway.call(sent) as caller:
-                    status, headers = await caller.head()
-                    await caller.body(headers)
-                    statuses.append(status)
+    async with Provider(up) as provider, Inside(PRICED + keys, provider) as gateway:
+        statuses = []
+        for model, key in (("chat/m", "none"), ("messages/m", "alice-key"), ("chat/m", "alice-key"), ("chat/m", "alice-key")):
+            sent = request("/v1/responses/compact", {"model": model, "input": [A]}, authorization=f"Bearer {key}")
+            async with gateway.call(sent) as caller:
+                status, headers = await caller.head()
+                await caller.body(headers)
+                statuses.append(status)
     assert statuses[0] == 401
     assert statuses[1] == 403
     assert statuses[-1] == 429
@@ -615,14 +590,13 @@ async def test_access_and_budget_come_first() -> None:
 @inside_once
 async def test_a_caller_that_leaves_ends_the_summary() -> None:
     pieces = text_answer("chat", "S").events
-    with Provider([stream_head(), chunk(pieces[0]), chunk(pieces[1]), until_closed]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            async with gateway.call(request("/v1/responses", {"model": "chat/m", "input": [A, TRIGGER], "stream": True})) as caller:
-                await caller.head()
-                await caller.until(b"response.compaction.compacting")
-                caller.leave()
-                await provider.seen(lambda: provider.connections[0].closed_by == "peer")
-            await gateway.until(lambda: gateway.lines)
+    async with Provider([stream_head(), chunk(pieces[0]), chunk(pieces[1]), until_closed]) as provider, Inside(CONFIG, provider) as gateway:
+        async with gateway.call(request("/v1/responses", {"model": "chat/m", "input": [A, TRIGGER], "stream": True})) as caller:
+            await caller.head()
+            await caller.until(b"response.compaction.compacting")
+            caller.leave()
+            await provider.seen(lambda: provider.connections[0].closed_by == "peer")
+        await gateway.until(lambda: gateway.lines)
     assert (gateway.lines[0]["client_left"], gateway.lines[0]["compaction"]) == (True, "trigger")
 
 
@@ -632,20 +606,19 @@ async def test_what_an_anthropic_compaction_used_is_counted() -> None:
     usage = {"input_tokens": 0, "output_tokens": 0, "iterations": [{"type": "compaction", "input_tokens": 1000, "output_tokens": 50}]}
     block = {"type": "compaction", "content": "SUM", "signature": "x"}
     answer = message().whole | {"content": [block], "stop_reason": "compaction", "usage": usage}
-    with Provider([respond(answer)]) as provider:
-        async with Inside(PRICED, provider) as gateway:
-            for shape in SHAPES:
-                async with gateway.ask(shape, "messages/m") as caller:
-                    _, headers = await caller.head()
-                    told = orjson.loads(await caller.body(headers))
-                if shape == "responses":
-                    assert opened(told["output"][0]) == "SUM"
-                    assert told["usage"]["input_tokens"] == 1000
-                if shape == "chat":
-                    assert told["usage"]["total_tokens"] == 1050
-            await gateway.until(lambda: len(gateway.lines) == 3)
-            value = partial(gateway.gateway.metrics.registry.get_sample_value, "dragoman_tokens_total")
-            assert [value({"kind": kind}) for kind in ("input", "output")] == [3000, 150]
+    async with Provider([respond(answer)]) as provider, Inside(PRICED, provider) as gateway:
+        for shape in SHAPES:
+            async with gateway.ask(shape, "messages/m") as caller:
+                _, headers = await caller.head()
+                told = orjson.loads(await caller.body(headers))
+            if shape == "responses":
+                assert opened(told["output"][0]) == "SUM"
+                assert told["usage"]["input_tokens"] == 1000
+            if shape == "chat":
+                assert told["usage"]["total_tokens"] == 1050
+        await gateway.until(lambda: len(gateway.lines) == 3)
+        value = partial(gateway.gateway.metrics.registry.get_sample_value, "dragoman_tokens_total")
+        assert [value({"kind": kind}) for kind in ("input", "output")] == [3000, 150]
     for line in gateway.lines:
         assert line["tokens"] == {"input": 1000, "output": 50, "cached": 0}
         assert line["cost"] == pytest.approx(1100e-6)
@@ -659,12 +632,11 @@ async def test_a_messages_callers_compactions() -> None:
     turns = [A, {"role": "assistant", "content": [block]}, {"role": "user", "content": "hi"}]
     body: JSON = {"model": "chat/m", "max_tokens": 9, "messages": [{"role": turn["role"], "content": turn["content"]} for turn in turns]}
     statuses = []
-    with Provider(up) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for more in ({}, {"compaction": {"type": "summarize"}}):
-                async with gateway.call(request("/v1/messages", body | more)) as caller:
-                    status, headers = await caller.head()
-                    statuses.append((status, orjson.loads(await caller.body(headers)).get("error", {}).get("message")))
+    async with Provider(up) as provider, Inside(CONFIG, provider) as gateway:
+        for more in ({}, {"compaction": {"type": "summarize"}}):
+            async with gateway.call(request("/v1/messages", body | more)) as caller:
+                status, headers = await caller.head()
+                statuses.append((status, orjson.loads(await caller.body(headers)).get("error", {}).get("message")))
     assert statuses == [(200, None), (400, "compaction is not supported by the selected model")]
     (sent,) = up.asked
     assert texts("chat", sent) == [("user", compaction.as_message("SUM")), ("user", "hi")]

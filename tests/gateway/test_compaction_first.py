@@ -45,12 +45,11 @@ async def test_a_long_input_is_compacted_first(upstream: str, stream: bool) -> N
     """R32: the summary stands before the answer, which is to the compacted input; what both used is counted together."""
     up = Upstream(partial(says, "S"), partial(says, "Yes."))
     items = [LONG, B, CALL, OUTPUT]
-    with Provider(up) as provider:
-        async with Inside(AUTOMATIC, provider) as gateway:
-            status, headers, answer = await asked(
-                gateway, upstream, input=items, tools=[TOOL], context_management=MANAGED, stream=stream, store=False
-            )
-            metrics = gateway.gateway.metrics.text().decode()
+    async with Provider(up) as provider, Inside(AUTOMATIC, provider) as gateway:
+        status, headers, answer = await asked(
+            gateway, upstream, input=items, tools=[TOOL], context_management=MANAGED, stream=stream, store=False
+        )
+        metrics = gateway.gateway.metrics.text().decode()
     response = answer["events"][-1]["response"] if stream else answer
     assert (status, headers["x-dragoman-lane"], "x-dragoman-dropped" in headers) == (200, "events", False)
     assert headers["x-dragoman-adapted"] == "input[*],context_management"
@@ -74,11 +73,10 @@ async def test_a_long_input_is_compacted_first(upstream: str, stream: bool) -> N
 @inside_once
 async def test_a_key_of_repeats_names_neither_of_two_requests() -> None:
     """An upstream that knows the key would answer the second request with the summary."""
-    with Provider(Upstream(partial(says, "S"), partial(says, "Yes."))) as provider:
-        async with Inside(AUTOMATIC, provider) as gateway:
-            body = {"model": "responses/m", "input": [LONG], "context_management": MANAGED, "store": False}
-            async with gateway.call(request("/v1/responses", body, idempotency_key="i-1")) as caller:
-                assert (await caller.head())[0] == 200
+    async with Provider(Upstream(partial(says, "S"), partial(says, "Yes."))) as provider, Inside(AUTOMATIC, provider) as gateway:
+        body = {"model": "responses/m", "input": [LONG], "context_management": MANAGED, "store": False}
+        async with gateway.call(request("/v1/responses", body, idempotency_key="i-1")) as caller:
+            assert (await caller.head())[0] == 200
     assert ["idempotency-key" in one.headers for one in provider.requests] == [False, False]
 
 
@@ -97,9 +95,8 @@ async def test_a_key_of_repeats_names_neither_of_two_requests() -> None:
 async def test_other_inputs_are_not(config: str, fields: JSON) -> None:
     """R32."""
     up = Upstream()
-    with Provider(up) as provider:
-        async with Inside(config, provider) as gateway:
-            status, headers, answer = await asked(gateway, "chat", **fields)
+    async with Provider(up) as provider, Inside(config, provider) as gateway:
+        status, headers, answer = await asked(gateway, "chat", **fields)
     assert (status, [item["type"] for item in answer["output"]]) == (200, ["message"])
     assert headers.get("x-dragoman-dropped") == ("context_management" if "context_management" in fields else None)
     assert len(up.asked) == 1
@@ -136,12 +133,11 @@ async def test_a_chain_that_has_grown(upstream: str) -> None:
     }[upstream]
     up = Upstream(lambda shape: grown, partial(says, "S"), partial(says, "D"), partial(says, "E"))
     config = AUTOMATIC.replace("apis: [responses]", "apis: [responses], capabilities: {r.stateful: false}")
-    with Provider(up) as provider:
-        async with Inside(config, provider) as gateway:
-            _, _, first = await asked(gateway, upstream, input=[A], context_management=MANAGED)
-            _, _, second = await asked(gateway, upstream, input=[C], context_management=MANAGED, previous_response_id=first["id"])
-            await asked(gateway, upstream, input="More.", previous_response_id=second["id"])
-            _, _, items = await asked_of(gateway, f"/v1/responses/{second['id']}/input_items")
+    async with Provider(up) as provider, Inside(config, provider) as gateway:
+        _, _, first = await asked(gateway, upstream, input=[A], context_management=MANAGED)
+        _, _, second = await asked(gateway, upstream, input=[C], context_management=MANAGED, previous_response_id=first["id"])
+        await asked(gateway, upstream, input="More.", previous_response_id=second["id"])
+        _, _, items = await asked_of(gateway, f"/v1/responses/{second['id']}/input_items")
     assert [item["type"] for item in second["output"]] == ["compaction", "message"]
     assert second["previous_response_id"] == first["id"]
     assert [item["type"] for item in items["data"]] == ["message"]
@@ -157,9 +153,8 @@ async def test_a_chain_that_has_grown(upstream: str) -> None:
 @inside_once
 async def test_a_summary_that_fails_fails_the_answer(stream: bool) -> None:
     up = Upstream([respond({"error": {"message": "Down."}}, 500)])
-    with Provider(up) as provider:
-        async with Inside(AUTOMATIC, provider) as gateway:
-            status, _, _ = await asked(gateway, "chat", input=[LONG], context_management=MANAGED, stream=stream)
+    async with Provider(up) as provider, Inside(AUTOMATIC, provider) as gateway:
+        status, _, _ = await asked(gateway, "chat", input=[LONG], context_management=MANAGED, stream=stream)
     assert (status, len(up.asked)) == (500, 1)
     assert gateway.lines[0]["compaction"] == "automatic"
 
@@ -167,9 +162,8 @@ async def test_a_summary_that_fails_fails_the_answer(stream: bool) -> None:
 @inside_once
 async def test_an_answer_that_fails_has_used_the_summary() -> None:
     up = Upstream(partial(says, "S"), [respond({"error": {"message": "Down."}}, 500)])
-    with Provider(up) as provider:
-        async with Inside(AUTOMATIC, provider) as gateway:
-            status, _, _ = await asked(gateway, "chat", input=[LONG], context_management=MANAGED, stream=True)
+    async with Provider(up) as provider, Inside(AUTOMATIC, provider) as gateway:
+        status, _, _ = await asked(gateway, "chat", input=[LONG], context_management=MANAGED, stream=True)
     assert (status, len(up.asked)) == (500, 2)
     assert gateway.lines[0]["tokens"] == {"input": 12, "output": 7, "cached": 0}
     assert gateway.lines[0]["cost"] == pytest.approx(26e-6)
@@ -179,9 +173,8 @@ async def test_an_answer_that_fails_has_used_the_summary() -> None:
 async def test_an_upstream_that_compacts_does_so_when_it_wants() -> None:
     config = NATIVE + "\ncompaction: {automatic: true}"
     up = Upstream()
-    with Provider(up) as provider:
-        async with Inside(config, provider) as gateway:
-            _, headers, _ = await asked(gateway, "responses", input=[LONG], context_management=MANAGED, store=False)
+    async with Provider(up) as provider, Inside(config, provider) as gateway:
+        _, headers, _ = await asked(gateway, "responses", input=[LONG], context_management=MANAGED, store=False)
     assert headers["x-dragoman-lane"] == "bytes"
     assert up.asked[0]["context_management"] == MANAGED
     assert "compaction" not in gateway.lines[0]
@@ -200,8 +193,7 @@ async def test_strict_loses_nothing_by_it() -> None:
 @inside_once
 async def test_in_the_background() -> None:
     up = Upstream(partial(says, "S"), partial(says, "Yes."))
-    with Provider(up) as provider:
-        async with Inside(AUTOMATIC, provider) as gateway:
-            _, _, queued = await asked(gateway, "messages", input=[LONG], context_management=MANAGED, background=True)
-            _, _, done = await asked_of(gateway, f"/v1/responses/{queued['id']}")
+    async with Provider(up) as provider, Inside(AUTOMATIC, provider) as gateway:
+        _, _, queued = await asked(gateway, "messages", input=[LONG], context_management=MANAGED, background=True)
+        _, _, done = await asked_of(gateway, f"/v1/responses/{queued['id']}")
     assert [item["type"] for item in done["output"]] == ["compaction", "message"]

@@ -104,12 +104,11 @@ async def test_the_next_one_goes_on(client: str, first: str, name: str) -> None:
         gate = Gate()
         more: dict[str, Any] = {"store": False} if client == "responses" else {}
         upstreams = Upstreams(bad=cut(name, gate=gate), good=rest())
-        with Provider(upstreams) as provider:
-            async with Inside(configuration(first, second), provider) as gateway:
-                assert await judged(gateway, client, heard=lambda text, gate=gate: gate.open(), **more) == Outcome("Hello world")
-                await gateway.until(lambda: gateway.idle and gateway.lines)
-                (line,) = gateway.lines
-                metrics = gateway.gateway.metrics.text()
+        async with Provider(upstreams) as provider, Inside(configuration(first, second), provider) as gateway:
+            assert await judged(gateway, client, heard=lambda text, gate=gate: gate.open(), **more) == Outcome("Hello world")
+            await gateway.until(lambda: gateway.idle and gateway.lines)
+            (line,) = gateway.lines
+            metrics = gateway.gateway.metrics.text()
         assert [name for name, _ in upstreams.seen] == ["bad", "good"]
         assert asked(upstreams.seen[1][1]) == [("user", "Hi"), ("assistant", "Hello"), ("user", INSTRUCTION)]
         assert (line["status"], line["continued"], line["attempts"], "error" in line) == (200, 1, 2, False)
@@ -207,9 +206,8 @@ async def test_prefill_where_the_model_goes_on_from_it() -> None:
 async def test_the_same_one_when_there_is_no_other() -> None:
     for first in ("chat", "messages"):
         upstreams = Upstreams(bad=[cut("closed"), rest()])
-        with Provider(upstreams) as provider:
-            async with Inside(configuration(first, None), provider) as gateway:
-                assert await judged(gateway, "chat") == Outcome("Hello world")
+        async with Provider(upstreams) as provider, Inside(configuration(first, None), provider) as gateway:
+            assert await judged(gateway, "chat") == Outcome("Hello world")
         assert [name for name, _ in upstreams.seen] == ["bad", "bad"]
 
 
@@ -255,13 +253,12 @@ FAILURES: dict[str, Answer] = {
 async def test_nobody_goes_on(client: str, first: str, name: str) -> None:
     """The caller is told as if nothing had been tried."""
     upstreams = Upstreams(bad=[cut("closed"), FAILURES[name]], good=FAILURES[name])
-    with Provider(upstreams) as provider:
-        async with Inside(configuration(first, "chat"), provider) as gateway:
-            found = await judged(gateway, client)
-            assert (found.text, found.status, found.type is not None) == ("Hello", 200, True)
-            await gateway.until(lambda: gateway.idle and gateway.lines)
-            assert gateway.lines[0]["error"] == "upstream_stream_interrupted"
-            assert "continued" not in gateway.lines[0]
+    async with Provider(upstreams) as provider, Inside(configuration(first, "chat"), provider) as gateway:
+        found = await judged(gateway, client)
+        assert (found.text, found.status, found.type is not None) == ("Hello", 200, True)
+        await gateway.until(lambda: gateway.idle and gateway.lines)
+        assert gateway.lines[0]["error"] == "upstream_stream_interrupted"
+        assert "continued" not in gateway.lines[0]
     assert [name for name, _ in upstreams.seen] == ["bad", "good", "bad"]
 
 
@@ -270,10 +267,9 @@ async def test_nobody_goes_on(client: str, first: str, name: str) -> None:
 async def test_it_breaks_off_again_and_again(client: str, first: str) -> None:
     later = [" is less than two,", " which is less than three,", " which nobody doubts"]
     upstreams = Upstreams(bad=cut("closed", "One"), good=[cut("closed", text) for text in later])
-    with Provider(upstreams) as provider:
-        async with Inside(configuration(first, "chat"), provider) as gateway:
-            found = await judged(gateway, client)
-            await gateway.until(lambda: gateway.idle and gateway.lines)
+    async with Provider(upstreams) as provider, Inside(configuration(first, "chat"), provider) as gateway:
+        found = await judged(gateway, client)
+        await gateway.until(lambda: gateway.idle and gateway.lines)
     assert (found.text, found.type is not None) == ("".join(["One", *later]), True)
     assert asked(upstreams.seen[2][1])[1] == ("assistant", f"One{later[0]}")
     assert gateway.lines[0]["continued"] == 3
@@ -352,13 +348,12 @@ async def test_a_native_response_is_not_continued() -> None:
 async def test_the_caller_leaves_while_the_rest_is_awaited(client: str) -> None:
     upstreams = Upstreams(bad=cut("closed"), good=lambda speech, request: [stream_head(), until_closed])
     config = configuration("chat", "messages").replace("{idle: 150ms}}", "{idle: 20s}}")
-    with Provider(upstreams) as provider:
-        async with Inside(config, provider) as gateway:
-            async with gateway.ask(client, "bad/m", stream=True) as caller:
-                await provider.seen(lambda: len(provider.requests) == 2)
-                caller.leave()
-                await provider.seen(lambda: provider.connections[1].closed_by == "peer")
-            await gateway.until(lambda: gateway.idle and gateway.lines)
+    async with Provider(upstreams) as provider, Inside(config, provider) as gateway:
+        async with gateway.ask(client, "bad/m", stream=True) as caller:
+            await provider.seen(lambda: len(provider.requests) == 2)
+            caller.leave()
+            await provider.seen(lambda: provider.connections[1].closed_by == "peer")
+        await gateway.until(lambda: gateway.idle and gateway.lines)
 
 
 @pytest.mark.parametrize("client", SHAPES)
@@ -366,12 +361,11 @@ async def test_the_caller_leaves_while_the_rest_is_awaited(client: str) -> None:
 async def test_time_is_over_while_the_rest_is_awaited(client: str) -> None:
     upstreams = Upstreams(bad=cut("closed"), good=lambda speech, request: [stream_head(), until_closed])
     config = configuration("chat", "messages", rest="listeners: [{type: model, address: 127.0.0.1, timeout: 100ms}]")
-    with Provider(upstreams) as provider:
-        async with Inside(config.replace("idle: 150ms", "idle: 20s"), provider) as gateway:
-            found = await judged(gateway, client)
-            assert (found.text, found.type is not None) == ("Hello", True)
-            await provider.seen(lambda: provider.connections[1].closed_by == "peer")
-            await gateway.until(lambda: gateway.idle)
+    async with Provider(upstreams) as provider, Inside(config.replace("idle: 150ms", "idle: 20s"), provider) as gateway:
+        found = await judged(gateway, client)
+        assert (found.text, found.type is not None) == ("Hello", True)
+        await provider.seen(lambda: provider.connections[1].closed_by == "peer")
+        await gateway.until(lambda: gateway.idle)
 
 
 @inside_once
@@ -398,11 +392,10 @@ async def test_with_hedging() -> None:
         '/good", apis: [chat_completions], access_key: k,',
         '/good", apis: [chat_completions], access_key: k, retry_policy: {continue: text},',
     )
-    with Provider(upstreams) as provider:
-        async with Inside(config, provider) as gateway:
-            assert await judged(gateway, "chat") == Outcome("Hello world")
-            await gateway.until(lambda: gateway.idle and gateway.lines)
-            assert (gateway.lines[0]["hedge"], gateway.lines[0]["continued"]) == ("second", 1)
+    async with Provider(upstreams) as provider, Inside(config, provider) as gateway:
+        assert await judged(gateway, "chat") == Outcome("Hello world")
+        await gateway.until(lambda: gateway.idle and gateway.lines)
+        assert (gateway.lines[0]["hedge"], gateway.lines[0]["continued"]) == ("second", 1)
     assert [name for name, _ in upstreams.seen] == ["bad", "good", "good"]
 
 

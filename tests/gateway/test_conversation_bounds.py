@@ -37,26 +37,25 @@ async def sent(gateway: Inside, path: str, body: Any = b"", method: str = "POST"
 @inside_once
 async def test_items_above_the_bound_are_refused_when_they_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversations, "WEIGHT_LIMIT", 2 << 20)
-    with Provider(answer) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, refused = await sent(gateway, "/v1/conversations", {"items": [item(3 << 20)]})
-            assert (status, refused["error"]["param"]) == (400, "items")
-            assert "2 MB of items" in refused["error"]["message"]
-            _, made = await sent(gateway, "/v1/conversations", {"items": [item(1 << 20)]})
-            path = f"/v1/conversations/{made['id']}"
-            status, refused = await sent(gateway, f"{path}/items", {"items": [item(1), item(1 << 20)]})
-            assert (status, refused["error"]["code"]) == (400, "context_length_exceeded")
-            _, listed = await sent(gateway, f"{path}/items", method="GET")
-            assert len(listed["data"]) == 1
-            status, _ = await sent(gateway, f"{path}/items", {"items": [item(1000)]})
-            assert status == 200
-            status, _ = await sent(gateway, "/v1/responses", {"model": "up/m", "input": "Hi", "conversation": made["id"]})
-            assert status == 200
-            status, refused = await sent(gateway, "/v1/responses", {"model": "up/m", "input": "x" * (1 << 20), "conversation": made["id"]})
-            assert (status, refused["error"]["param"]) == (400, "input")
-            assert len(provider.requests) == 1, "nothing was sent"
-            nothing, _ = await sent(gateway, f"/v1/conversations/conv_{'0' * 32}/items", {"items": [item(3 << 20)]})
-            assert nothing == 404
+    async with Provider(answer) as provider, Inside(CONFIG, provider) as gateway:
+        status, refused = await sent(gateway, "/v1/conversations", {"items": [item(3 << 20)]})
+        assert (status, refused["error"]["param"]) == (400, "items")
+        assert "2 MB of items" in refused["error"]["message"]
+        _, made = await sent(gateway, "/v1/conversations", {"items": [item(1 << 20)]})
+        path = f"/v1/conversations/{made['id']}"
+        status, refused = await sent(gateway, f"{path}/items", {"items": [item(1), item(1 << 20)]})
+        assert (status, refused["error"]["code"]) == (400, "context_length_exceeded")
+        _, listed = await sent(gateway, f"{path}/items", method="GET")
+        assert len(listed["data"]) == 1
+        status, _ = await sent(gateway, f"{path}/items", {"items": [item(1000)]})
+        assert status == 200
+        status, _ = await sent(gateway, "/v1/responses", {"model": "up/m", "input": "Hi", "conversation": made["id"]})
+        assert status == 200
+        status, refused = await sent(gateway, "/v1/responses", {"model": "up/m", "input": "x" * (1 << 20), "conversation": made["id"]})
+        assert (status, refused["error"]["param"]) == (400, "input")
+        assert len(provider.requests) == 1, "nothing was sent"
+        nothing, _ = await sent(gateway, f"/v1/conversations/conv_{'0' * 32}/items", {"items": [item(3 << 20)]})
+        assert nothing == 404
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -70,28 +69,27 @@ async def test_an_answer_above_the_bound_is_kept_and_can_be_deleted(monkeypatch:
         speech = SPEECH["chat"]
         return [stream_head(), *map(chunk, [*speech.opening, speech.word("x" * 2000), *speech.ending]), b"0\r\n\r\n"]
 
-    with Provider(script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            _, made = await sent(gateway, "/v1/conversations", {"items": [item(100)]})
-            path, asked = f"/v1/conversations/{made['id']}", {"model": "up/m", "input": "Hi", "conversation": made["id"]}
-            async with gateway.call(request("/v1/responses", asked | {"stream": stream})) as caller:
-                status, headers = await caller.head()
-                said = await caller.body(headers)
-            assert (status, b"failed" in said, said.count(b'"completed"') > 0) == (200, False, True)
-            for refused in (
-                await sent(gateway, "/v1/responses", asked),
-                await sent(gateway, f"{path}/items", {"items": [item(1)]}),
-            ):
-                assert (refused[0], refused[1]["error"]["code"]) == (400, "context_length_exceeded")
-            assert len(provider.requests) == 1
-            _, listed = await sent(gateway, f"{path}/items?order=asc", method="GET")
-            assert [one["role"] for one in listed["data"]] == ["user", "user", "assistant"]
-            answer = listed["data"][-1]
-            assert (await sent(gateway, f"{path}/items/{answer['id']}", method="GET"))[1]["content"] == answer["content"]
-            status, _ = await sent(gateway, f"{path}/items/{answer['id']}", method="DELETE")
-            assert status == 200
-            assert (await sent(gateway, f"{path}/items/{answer['id']}", method="GET"))[0] == 404
-            assert (await sent(gateway, "/v1/responses", asked))[0] == 200
+    async with Provider(script) as provider, Inside(CONFIG, provider) as gateway:
+        _, made = await sent(gateway, "/v1/conversations", {"items": [item(100)]})
+        path, asked = f"/v1/conversations/{made['id']}", {"model": "up/m", "input": "Hi", "conversation": made["id"]}
+        async with gateway.call(request("/v1/responses", asked | {"stream": stream})) as caller:
+            status, headers = await caller.head()
+            said = await caller.body(headers)
+        assert (status, b"failed" in said, said.count(b'"completed"') > 0) == (200, False, True)
+        for refused in (
+            await sent(gateway, "/v1/responses", asked),
+            await sent(gateway, f"{path}/items", {"items": [item(1)]}),
+        ):
+            assert (refused[0], refused[1]["error"]["code"]) == (400, "context_length_exceeded")
+        assert len(provider.requests) == 1
+        _, listed = await sent(gateway, f"{path}/items?order=asc", method="GET")
+        assert [one["role"] for one in listed["data"]] == ["user", "user", "assistant"]
+        answer = listed["data"][-1]
+        assert (await sent(gateway, f"{path}/items/{answer['id']}", method="GET"))[1]["content"] == answer["content"]
+        status, _ = await sent(gateway, f"{path}/items/{answer['id']}", method="DELETE")
+        assert status == 200
+        assert (await sent(gateway, f"{path}/items/{answer['id']}", method="GET"))[0] == 404
+        assert (await sent(gateway, "/v1/responses", asked))[0] == 200
 
 
 @inside_once

@@ -72,10 +72,9 @@ class Answers:
 @inside_once
 async def test_every_caller_is_answered(shape: str, stream: bool) -> None:
     answers = Answers()
-    with Bedrock(answers) as up:
-        async with Inside(config(), up) as gateway:
-            status, headers, answer = await ask(gateway, shape, asked(shape, stream=stream))
-            (line,) = gateway.lines
+    async with Bedrock(answers) as up, Inside(config(), up) as gateway:
+        status, headers, answer = await ask(gateway, shape, asked(shape, stream=stream))
+        (line,) = gateway.lines
     assert (status, up.wrong) == (200, [])
     (sent,) = answers.seen
     assert sent.target == "/model/us.amazon.nova-2-lite-v1%3A0/converse" + ("-stream" if stream else "")
@@ -93,9 +92,8 @@ async def test_every_caller_is_answered(shape: str, stream: bool) -> None:
 async def test_guardrails_of_an_entry_are_members(stream: bool) -> None:
     answers = Answers()
     text = config().replace(KEYS, f"{KEYS}, {IN_REQUESTS}, metadata_from_caller: true")
-    with Bedrock(answers) as up:
-        async with Inside(text, up) as gateway:
-            await ask(gateway, "chat", asked("chat", stream=stream, user="u", metadata={"team": "not a", "n": "1"}))
+    async with Bedrock(answers) as up, Inside(text, up) as gateway:
+        await ask(gateway, "chat", asked("chat", stream=stream, user="u", metadata={"team": "not a", "n": "1"}))
     sent = answers.seen[0].json
     mode = {"streamProcessingMode": "async"} if stream else {}
     assert sent["guardrailConfig"] == {"guardrailIdentifier": "gr1", "guardrailVersion": "3", "trace": "enabled"} | mode
@@ -117,13 +115,12 @@ BETAS = "context-1m-2025-08-07, oauth-2025-04-20,thinking-binding-controls-2026-
 @inside_once
 async def test_betas_of_claude_are_a_field_of_the_model(model: str, betas: str, sent: list[str] | None, dropped: bool) -> None:
     answers = Answers()
-    with Bedrock(answers) as up:
-        async with Inside(config(model, ", apis: [converse]"), up) as gateway:
-            status, headers, _ = await ask(gateway, "messages", asked(), anthropic_beta=betas)
-            assert (status, up.wrong) == (200, [])
-            assert headers.get("x-dragoman-dropped") == ("header:anthropic-beta" if dropped else None)
-            status, _, _ = await ask(gateway, "messages", asked(), anthropic_beta=betas, x_dragoman_strict="1")
-            assert status == (400 if dropped else 200)
+    async with Bedrock(answers) as up, Inside(config(model, ", apis: [converse]"), up) as gateway:
+        status, headers, _ = await ask(gateway, "messages", asked(), anthropic_beta=betas)
+        assert (status, up.wrong) == (200, [])
+        assert headers.get("x-dragoman-dropped") == ("header:anthropic-beta" if dropped else None)
+        status, _, _ = await ask(gateway, "messages", asked(), anthropic_beta=betas, x_dragoman_strict="1")
+        assert status == (400 if dropped else 200)
     assert answers.seen[0].json.get("additionalModelRequestFields", {}).get("anthropic_beta") == sent
     assert "anthropic-beta" not in answers.seen[0].headers
 
@@ -135,9 +132,8 @@ async def test_betas_of_claude_are_a_field_of_the_model(model: str, betas: str, 
 async def test_the_betas_of_an_entry_are_its_own(patterns: str, sent: list[str] | None) -> None:
     for model, wanted in ((CLAUDE, sent), (NOVA, None)):
         answers = Answers()
-        with Bedrock(answers) as up:
-            async with Inside(config(model, f", apis: [converse], anthropic_beta: {patterns}"), up) as gateway:
-                status, _, _ = await ask(gateway, "messages", asked(), anthropic_beta="context-1m-2025-08-07,new-1")
+        async with Bedrock(answers) as up, Inside(config(model, f", apis: [converse], anthropic_beta: {patterns}"), up) as gateway:
+            status, _, _ = await ask(gateway, "messages", asked(), anthropic_beta="context-1m-2025-08-07,new-1")
         assert (status, up.wrong) == (200, [])
         assert answers.seen[0].json.get("additionalModelRequestFields", {}).get("anthropic_beta") == wanted
 
@@ -152,11 +148,10 @@ async def test_c17_a_beta_that_is_refused_is_left_out_from_then_on() -> None:
             refused(400, "ValidationException", "invalid beta flag") if "anthropic_beta" in seen[-1] else [respond(whole({"text": "Hi"}))]
         )
 
-    with Bedrock(script) as up:
-        async with Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
-            for _ in range(2):
-                status, headers, _ = await ask(gateway, "messages", asked(), anthropic_beta="context-1m-2025-08-07")
-                assert (status, headers["x-dragoman-dropped"]) == (200, "header:anthropic-beta")
+    async with Bedrock(script) as up, Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
+        for _ in range(2):
+            status, headers, _ = await ask(gateway, "messages", asked(), anthropic_beta="context-1m-2025-08-07")
+            assert (status, headers["x-dragoman-dropped"]) == (200, "header:anthropic-beta")
     assert ["anthropic_beta" in fields for fields in seen] == [True, False, False]
 
 
@@ -166,10 +161,9 @@ async def test_the_log_names_the_model_that_a_prompt_router_chose(stream: bool) 
     trace = {"promptRouter": {"invokedModelId": "arn:aws:bedrock:us-east-1::foundation-model/x"}}
     answers = Answers(START, delta(0, text="Hi"), stop(0), ends()[0], event("metadata", {"usage": USAGE, "trace": trace}))
     answers.body |= {"trace": trace}
-    with Bedrock(answers) as up:
-        async with Inside(config(), up) as gateway:
-            await ask(gateway, "chat", asked("chat", stream=stream))
-            (line,) = gateway.lines
+    async with Bedrock(answers) as up, Inside(config(), up) as gateway:
+        await ask(gateway, "chat", asked("chat", stream=stream))
+        (line,) = gateway.lines
     assert line["routed_model"] == "arn:aws:bedrock:us-east-1::foundation-model/x"
 
 
@@ -189,9 +183,8 @@ FINISH = {
 @inside_once
 async def test_c22_stop_reasons(reason: str, shape: str, stream: bool) -> None:
     answers = Answers(START, delta(0, text="Hi"), stop(0), *ends(reason), body=whole({"text": "Hi"}, reason=reason))
-    with Bedrock(answers) as up:
-        async with Inside(config(), up) as gateway:
-            status, _, answer = await ask(gateway, shape, asked(shape, stream=stream))
+    async with Bedrock(answers) as up, Inside(config(), up) as gateway:
+        status, _, answer = await ask(gateway, shape, asked(shape, stream=stream))
     assert status == 200
     word = FINISH[reason][["chat", "messages", "responses"].index(shape)]
     key = {"chat": "finish_reason", "messages": "stop_reason", "responses": "status"}[shape]
@@ -214,9 +207,8 @@ async def test_c22_an_answer_that_calls_a_tool(reason: str, shape: str, stream: 
     begun = event("contentBlockStart", {"contentBlockIndex": 0, "start": {"toolUse": call}})
     body = whole({"toolUse": call | {"input": {"a": 1}}}, reason=reason)
     answers = Answers(START, begun, delta(0, toolUse={"input": '{"a":1}'}), stop(0), *ends(reason), body=body)
-    with Bedrock(answers) as up:
-        async with Inside(config(), up) as gateway:
-            status, _, answer = await ask(gateway, shape, asked(shape, stream=stream))
+    async with Bedrock(answers) as up, Inside(config(), up) as gateway:
+        status, _, answer = await ask(gateway, shape, asked(shape, stream=stream))
     assert (status, up.wrong) == (200, [])
     assert [word in answer.replace(b'": ', b'":') for word in CALLED[shape]] == [True, True]
 
@@ -235,16 +227,15 @@ async def test_c22_failures_are_not_told_as_complete(reason: str, shape: str, st
             return [respond(body)]
         return [*begun, wait(gate), chunk(stop(0) + b"".join(ends(reason))), LAST_CHUNK]
 
-    with Bedrock(script) as up:
-        async with Inside(config(), up) as gateway, gateway.ask(shape, "c", stream=stream) as caller:
-            status, headers = await caller.head()
-            if not stream:
-                answer = await caller.body(headers)
-            else:
-                answer = await caller.until(b"Hi")
-                gate.open()
-                while piece := await caller.chunk():
-                    answer += piece
+    async with Bedrock(script) as up, Inside(config(), up) as gateway, gateway.ask(shape, "c", stream=stream) as caller:
+        status, headers = await caller.head()
+        if not stream:
+            answer = await caller.body(headers)
+        else:
+            answer = await caller.until(b"Hi")
+            gate.open()
+            while piece := await caller.chunk():
+                answer += piece
     assert status == (200 if stream else 502)
     assert b"error" in answer
     for complete in (b"message_stop", b"response.completed", b'"finish_reason":"'):
@@ -257,9 +248,8 @@ async def test_an_answer_without_its_usage_is_complete(shape: str, monkeypatch: 
     """The upstream says no more behind its stop reason, and does not end."""
     monkeypatch.setattr(attempt, "SETTLING", 0.01)
     said = chunk(START + delta(0, text="Hi") + stop(0) + ends()[0])
-    with Bedrock(lambda _: [stream_head(content_type=EVENT_STREAM), said, until_closed]) as up:
-        async with Inside(config(), up) as gateway:
-            status, _, answer = await ask(gateway, shape, asked(shape, stream=True))
+    async with Bedrock(lambda _: [stream_head(content_type=EVENT_STREAM), said, until_closed]) as up, Inside(config(), up) as gateway:
+        status, _, answer = await ask(gateway, shape, asked(shape, stream=True))
     assert (status, b"error" in answer.replace(b'"error":null', b"")) == (200, False)
     assert {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}[shape] in answer
 
@@ -296,9 +286,8 @@ async def test_c23_an_exception_before_content_goes_to_the_next_candidate(shape:
         return streamed(START, delta(0, text="Hi"), stop(0), *ends())
 
     second = config("meta.llama3-70b-instruct-v1:0").removeprefix("model_providers:\n")
-    with Bedrock(script) as up:
-        async with Inside(config() + second, up) as gateway:
-            status, headers, answer = await ask(gateway, shape, asked(shape, stream=True))
+    async with Bedrock(script) as up, Inside(config() + second, up) as gateway:
+        status, headers, answer = await ask(gateway, shape, asked(shape, stream=True))
     assert (status, headers["x-dragoman-upstream"]) == (200, "bedrock/meta.llama3-70b-instruct-v1:0")
     assert b"Too many" not in answer
 
@@ -306,9 +295,8 @@ async def test_c23_an_exception_before_content_goes_to_the_next_candidate(shape:
 @pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
 @inside_once
 async def test_c25_throttling_is_told_without_a_time(shape: str) -> None:
-    with Bedrock(lambda _: refused(429, "ThrottlingException", "Too many requests")) as up:
-        async with Inside(config(), up) as gateway:
-            status, headers, answer = await ask(gateway, shape, asked(shape))
+    async with Bedrock(lambda _: refused(429, "ThrottlingException", "Too many requests")) as up, Inside(config(), up) as gateway:
+        status, headers, answer = await ask(gateway, shape, asked(shape))
     assert (status, len(up.requests)) == (429, 1)
     assert b"Too many requests" in answer
     assert "retry-after" not in headers
@@ -319,9 +307,8 @@ async def test_c25_throttling_is_told_without_a_time(shape: str) -> None:
 async def test_c25_throttling_is_tried_again_where_the_policy_says_so(shape: str) -> None:
     answers = iter([refused(429, "ThrottlingException", "m"), [respond(whole({"text": "Hi"}))]])
     policy = ", retry_policy: {backoff: {base: 1ms}}"
-    with Bedrock(lambda _: next(answers)) as up:
-        async with Inside(config(more=policy), up) as gateway:
-            status, _, _ = await ask(gateway, shape, asked(shape))
+    async with Bedrock(lambda _: next(answers)) as up, Inside(config(more=policy), up) as gateway:
+        status, _, _ = await ask(gateway, shape, asked(shape))
     assert (status, len(up.requests)) == (200, 2)
 
 
@@ -334,10 +321,9 @@ async def test_c25_throttling_is_tried_again_where_the_policy_says_so(shape: str
 )
 @inside_once
 async def test_c26_a_context_that_is_too_long(message: str, shown: bytes) -> None:
-    with Bedrock(lambda _: refused(400, "ValidationException", message)) as up:
-        async with Inside(config(), up) as gateway:
-            _, _, answer = await ask(gateway, "messages", asked())
-            status, _, told = await ask(gateway, "chat", asked("chat"))
+    async with Bedrock(lambda _: refused(400, "ValidationException", message)) as up, Inside(config(), up) as gateway:
+        _, _, answer = await ask(gateway, "messages", asked())
+        status, _, told = await ask(gateway, "chat", asked("chat"))
     assert shown in answer
     assert (status, orjson.loads(told)["error"]["code"]) == (400, "context_length_exceeded")
 
@@ -362,14 +348,13 @@ async def test_c20_signatures_return_byte_for_byte_to_messages_callers() -> None
     answers = Answers(*THINKS)
     tools = [{"name": "f", "input_schema": {"type": "object"}}]
     more: JSON = {"tools": tools, "max_tokens": 4000, "thinking": {"type": "enabled", "budget_tokens": 2000}, "stream": True}
-    with Bedrock(answers) as up:
-        async with Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
-            _, _, answer = await ask(gateway, "messages", asked(**more))
-            blocks = _blocks(answer)
-            assert [block["type"] for block in blocks] == ["thinking", "redacted_thinking", "tool_use"]
-            result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": blocks[2]["id"], "content": "1"}]}
-            turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": blocks}, result]
-            status, _, _ = await ask(gateway, "messages", asked(**more | {"messages": turns}))
+    async with Bedrock(answers) as up, Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
+        _, _, answer = await ask(gateway, "messages", asked(**more))
+        blocks = _blocks(answer)
+        assert [block["type"] for block in blocks] == ["thinking", "redacted_thinking", "tool_use"]
+        result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": blocks[2]["id"], "content": "1"}]}
+        turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": blocks}, result]
+        status, _, _ = await ask(gateway, "messages", asked(**more | {"messages": turns}))
     assert (status, up.wrong) == (200, [])
     assert answers.seen[1].json["additionalModelRequestFields"]["thinking"]["type"] == "enabled"
     sent = [block["reasoningContent"] for block in answers.seen[1].json["messages"][1]["content"] if "reasoningContent" in block]
@@ -405,12 +390,11 @@ async def test_c20_signatures_return_byte_for_byte_to_chat_callers() -> None:
         )
     )
     more: JSON = {"tools": [{"type": "function", "function": {"name": "f"}}], "reasoning_effort": "low"}
-    with Bedrock(answers) as up:
-        async with Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
-            _, _, answer = await ask(gateway, "chat", asked("chat", **more))
-            said = orjson.loads(answer)["choices"][0]["message"]
-            turns = [{"role": "user", "content": "q"}, said, {"role": "tool", "tool_call_id": "tooluse_1", "content": "1"}]
-            status, _, _ = await ask(gateway, "chat", asked("chat", **more | {"messages": turns}))
+    async with Bedrock(answers) as up, Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
+        _, _, answer = await ask(gateway, "chat", asked("chat", **more))
+        said = orjson.loads(answer)["choices"][0]["message"]
+        turns = [{"role": "user", "content": "q"}, said, {"role": "tool", "tool_call_id": "tooluse_1", "content": "1"}]
+        status, _, _ = await ask(gateway, "chat", asked("chat", **more | {"messages": turns}))
     assert (status, up.wrong) == (200, [])
     sent = [block["reasoningContent"] for block in answers.seen[1].json["messages"][1]["content"] if "reasoningContent" in block]
     assert sent == THOUGHTS
@@ -444,15 +428,14 @@ def _by_botocore(data: bytes) -> tuple[str, list[str], int, int]:
 @inside_once
 async def test_c19_the_sdks_read_what_botocore_does() -> None:
     wanted, current = [_by_botocore(data) for data in RECORDED], [b""]
-    with Bedrock(lambda _: streamed(current[0])) as up:
-        async with Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
-            base = f"http://127.0.0.1:{gateway.port}"
-            open_ai = openai.AsyncOpenAI(api_key="k", base_url=f"{base}/v1", max_retries=0)
-            async with open_ai, anthropic.AsyncAnthropic(api_key="k", base_url=base, max_retries=0) as messages:
-                for current[0], one in zip(RECORDED, wanted, strict=True):
-                    assert await _of_chat(open_ai) == one
-                    assert await _of_responses(open_ai) == one
-                    assert await _of_messages(messages) == one
+    async with Bedrock(lambda _: streamed(current[0])) as up, Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
+        base = f"http://127.0.0.1:{gateway.port}"
+        open_ai = openai.AsyncOpenAI(api_key="k", base_url=f"{base}/v1", max_retries=0)
+        async with open_ai, anthropic.AsyncAnthropic(api_key="k", base_url=base, max_retries=0) as messages:
+            for current[0], one in zip(RECORDED, wanted, strict=True):
+                assert await _of_chat(open_ai) == one
+                assert await _of_responses(open_ai) == one
+                assert await _of_messages(messages) == one
     assert up.wrong == []
 
 
@@ -504,15 +487,14 @@ async def test_c28_tokens_are_counted_without_a_geography(answer: bytes, counted
         seen.append(request)
         return [answer]
 
-    with Bedrock(script) as up:
-        async with Inside(config(NOVA.removeprefix("us.")), up) as gateway:
-            body = {"model": "c", "system": "s", "messages": [{"role": "user", "content": "count me"}]}
-            for _ in range(2):
-                async with gateway.call(request("/v1/messages/count_tokens", body)) as caller:
-                    status, headers = await caller.head()
-                    found = orjson.loads(await caller.body(headers))["input_tokens"]
-                assert (status, up.wrong, "x-dragoman-estimate" in headers) == (200, [], counted is None)
-                assert found == counted or (counted is None and found > 0)
+    async with Bedrock(script) as up, Inside(config(NOVA.removeprefix("us.")), up) as gateway:
+        body = {"model": "c", "system": "s", "messages": [{"role": "user", "content": "count me"}]}
+        for _ in range(2):
+            async with gateway.call(request("/v1/messages/count_tokens", body)) as caller:
+                status, headers = await caller.head()
+                found = orjson.loads(await caller.body(headers))["input_tokens"]
+            assert (status, up.wrong, "x-dragoman-estimate" in headers) == (200, [], counted is None)
+            assert found == counted or (counted is None and found > 0)
     assert [one.target for one in seen] == ["/model/amazon.nova-2-lite-v1%3A0/count-tokens"] * questions
     said = {"messages": [{"role": "user", "content": [{"text": "count me"}]}], "system": [{"text": "s"}]}
     assert seen[0].json == {"input": {"converse": said}}
@@ -520,12 +502,11 @@ async def test_c28_tokens_are_counted_without_a_geography(answer: bytes, counted
 
 @inside_once
 async def test_c28_tokens_are_estimated() -> None:
-    with Bedrock(Answers()) as up:
-        async with Inside(config(), up) as gateway:
-            body = {"model": "c", "messages": [{"role": "user", "content": "count me"}]}
-            async with gateway.call(request("/v1/messages/count_tokens", body)) as caller:
-                status, headers = await caller.head()
-                counted = orjson.loads(await caller.body(headers))
+    async with Bedrock(Answers()) as up, Inside(config(), up) as gateway:
+        body = {"model": "c", "messages": [{"role": "user", "content": "count me"}]}
+        async with gateway.call(request("/v1/messages/count_tokens", body)) as caller:
+            status, headers = await caller.head()
+            counted = orjson.loads(await caller.body(headers))
     assert (status, headers["x-dragoman-estimate"], up.requests) == (200, "true", [])
     assert counted["input_tokens"] > 0
 
@@ -536,12 +517,11 @@ async def test_c28_tokens_are_estimated() -> None:
 @inside_once
 async def test_c27_the_upstream_is_let_go_when_the_caller_leaves() -> None:
     begun = [stream_head(content_type=EVENT_STREAM), chunk(START), chunk(delta(0, text="Hello")), until_closed]
-    with Bedrock(lambda _: begun) as up:
-        async with Inside(config(), up) as gateway:
-            async with gateway.ask("chat", "c", stream=True) as caller:
-                await caller.head()
-                await caller.until(b"Hello")
-                caller.leave()
-                await gateway.until(lambda: gateway.idle)
-            await up.seen(lambda: up.connections[0].closed_by == "peer")
+    async with Bedrock(lambda _: begun) as up, Inside(config(), up) as gateway:
+        async with gateway.ask("chat", "c", stream=True) as caller:
+            await caller.head()
+            await caller.until(b"Hello")
+            caller.leave()
+            await gateway.until(lambda: gateway.idle)
+        await up.seen(lambda: up.connections[0].closed_by == "peer")
     assert up.wrong == []

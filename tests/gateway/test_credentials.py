@@ -80,11 +80,10 @@ async def asked(gateway: Inside, model: str = "up/m", shape: str = "chat") -> tu
 @inside
 async def test_the_token_goes_up_as_a_bearer(program: Program) -> None:
     program.says('{"access_token": "tok-RUN", "expires_in": 3600}')
-    with Provider(answers) as provider:
-        async with Inside(config(program), provider) as gateway:
-            for _ in range(3):
-                assert (await asked(gateway))[0] == 200
-            metrics = gateway.gateway.metrics.text().decode()
+    async with Provider(answers) as provider, Inside(config(program), provider) as gateway:
+        for _ in range(3):
+            assert (await asked(gateway))[0] == 200
+        metrics = gateway.gateway.metrics.text().decode()
     assert authorizations(provider) == ["Bearer tok-1"] * 3
     assert program.runs == 1, "asked for at the start, and once"
     assert 'dragoman_credential_refresh_total{provider="up/m",result="ok"} 1.0' in metrics
@@ -95,29 +94,26 @@ async def test_the_token_goes_up_as_a_bearer(program: Program) -> None:
 @pytest.mark.parametrize("shape", ["messages", "responses"])
 async def test_a_translated_request_has_it_too(program: Program, shape: str) -> None:
     program.says("tok")
-    with Provider(answers) as provider:
-        async with Inside(config(program), provider) as gateway:
-            assert (await asked(gateway, shape=shape))[0] == 200
+    async with Provider(answers) as provider, Inside(config(program), provider) as gateway:
+        assert (await asked(gateway, shape=shape))[0] == 200
     assert authorizations(provider) == ["Bearer tok"]
 
 
 @inside_once
 async def test_entries_with_the_same_way_share_it(program: Program) -> None:
     program.says("tok-RUN")
-    with Provider(answers) as provider:
-        async with Inside(config(program, "up/a", "up/b"), provider) as gateway:
-            assert (await asked(gateway, "up/a"))[0] == (await asked(gateway, "up/b"))[0] == 200
+    async with Provider(answers) as provider, Inside(config(program, "up/a", "up/b"), provider) as gateway:
+        assert (await asked(gateway, "up/a"))[0] == (await asked(gateway, "up/b"))[0] == 200
     assert authorizations(provider) == ["Bearer tok-1"] * 2
 
 
 @inside_once
 async def test_a_reload_keeps_what_has_not_changed(program: Program) -> None:
     program.says("tok-RUN")
-    with Provider(answers) as provider:
-        async with Inside(config(program), provider) as gateway:
-            assert (await asked(gateway))[0] == 200
-            gateway.gateway.adopt(gateway.gateway.config)
-            assert (await asked(gateway))[0] == 200
+    async with Provider(answers) as provider, Inside(config(program), provider) as gateway:
+        assert (await asked(gateway))[0] == 200
+        gateway.gateway.adopt(gateway.gateway.config)
+        assert (await asked(gateway))[0] == 200
     assert authorizations(provider) == ["Bearer tok-1"] * 2
 
 
@@ -133,10 +129,9 @@ async def test_a_reload_keeps_what_has_not_changed(program: Program) -> None:
 @pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
 async def test_a_failure_is_a_502_that_names_the_step(program: Program, shape: str, text: str, status: int, said: str, retry: str) -> None:
     program.says(text, status)
-    with Provider(answers) as provider:
-        async with Inside(config(program), provider) as gateway:
-            code, headers, body = await asked(gateway, shape=shape)
-            metrics = gateway.gateway.metrics.text().decode()
+    async with Provider(answers) as provider, Inside(config(program), provider) as gateway:
+        code, headers, body = await asked(gateway, shape=shape)
+        metrics = gateway.gateway.metrics.text().decode()
     assert (code, headers["x-should-retry"]) == (502, retry)
     error = json.loads(body)["error"]
     assert error["message"] == f"The gateway has no credential for up/m: {said}"
@@ -180,24 +175,22 @@ async def test_a_caller_that_leaves_while_it_waits(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     entry = ENTRY.format(model="up/m", command=f"cat, {fifo}", api="chat_completions")
-    with Provider(answers) as provider:
-        async with Inside(f"model_providers:\n{entry}", provider) as gateway:
-            async with gateway.ask("chat", "up/m") as caller:
-                await gateway.until(lambda: gateway.gateway.exchanges)
-                caller.leave()
-                await gateway.until(lambda: gateway.idle)
-            await asyncio.to_thread(fifo.write_text, "tok")
-            assert (await asked(gateway))[0] == 200
+    async with Provider(answers) as provider, Inside(f"model_providers:\n{entry}", provider) as gateway:
+        async with gateway.ask("chat", "up/m") as caller:
+            await gateway.until(lambda: gateway.gateway.exchanges)
+            caller.leave()
+            await gateway.until(lambda: gateway.idle)
+        await asyncio.to_thread(fifo.write_text, "tok")
+        assert (await asked(gateway))[0] == 200
     assert authorizations(provider) == ["Bearer tok"]
 
 
 @inside_once
 async def test_a_program_that_is_not_there_is_missing(tmp_path: Path) -> None:
     entry = ENTRY.format(model="up/m", command="/no/such/program, --secret=hunter2hunter2", api="chat_completions")
-    with Provider(answers) as provider:
-        async with Inside(f"model_providers:\n{entry}", provider) as gateway:
-            code, headers, body = await asked(gateway)
-            explained = "\n".join(gateway.gateway.router.explain("chat", "up/m"))
+    async with Provider(answers) as provider, Inside(f"model_providers:\n{entry}", provider) as gateway:
+        code, headers, body = await asked(gateway)
+        explained = "\n".join(gateway.gateway.router.explain("chat", "up/m"))
     error = json.loads(body)["error"]
     assert (code, error["code"], headers["x-should-retry"]) == (502, "upstream_auth_missing", "false")
     assert error["message"].endswith("token_command program: cannot be started: No such file or directory.")
@@ -209,11 +202,10 @@ async def test_a_program_that_is_not_there_is_missing(tmp_path: Path) -> None:
 async def test_the_next_candidate_answers_instead(program: Program) -> None:
     program.says("", 1)
     more = '  - {model: up/m, base_url: "UPSTREAM/v1", access_key: spare-key, apis: [chat_completions]}\n'
-    with Provider(answers) as provider:
-        async with Inside(config(program) + more, provider) as gateway:
-            for _ in range(2):
-                assert (await asked(gateway))[0] == 200
-            assert not gateway.gateway.notes(), "no upstream has failed: none is passed over"
+    async with Provider(answers) as provider, Inside(config(program) + more, provider) as gateway:
+        for _ in range(2):
+            assert (await asked(gateway))[0] == 200
+        assert not gateway.gateway.notes(), "no upstream has failed: none is passed over"
     assert authorizations(provider) == ["Bearer spare-key"] * 2
 
 
@@ -224,15 +216,14 @@ async def test_a_slow_program_delays_nobody_else(program: Program, tmp_path: Pat
     os.mkfifo(fifo)
     slow = f"  - {{model: slow/m, base_url: 'UPSTREAM/v1', token_command: [cat, '{fifo}'], apis: [chat_completions]}}\n"
     program.says("tok")
-    with Provider(answers) as provider:
-        async with Inside(config(program) + slow, provider) as gateway:
-            waiting = [asyncio.create_task(asked(gateway, "slow/m")) for _ in range(100)]
-            await gateway.until(lambda: len(gateway.gateway.exchanges) == 100)
-            for _ in range(5):
-                assert (await asked(gateway))[0] == 200
-            assert not any(task.done() for task in waiting)
-            await asyncio.to_thread(fifo.write_text, "slow-token")
-            assert {(await task)[0] for task in waiting} == {200}
+    async with Provider(answers) as provider, Inside(config(program) + slow, provider) as gateway:
+        waiting = [asyncio.create_task(asked(gateway, "slow/m")) for _ in range(100)]
+        await gateway.until(lambda: len(gateway.gateway.exchanges) == 100)
+        for _ in range(5):
+            assert (await asked(gateway))[0] == 200
+        assert not any(task.done() for task in waiting)
+        await asyncio.to_thread(fifo.write_text, "slow-token")
+        assert {(await task)[0] for task in waiting} == {200}
     assert authorizations(provider).count("Bearer slow-token") == 100
 
 
@@ -244,9 +235,8 @@ async def test_a_refused_one_is_replaced_once_and_the_request_sent_again(program
         token = request.headers["authorization"].removeprefix("Bearer ")
         return [whole()] if token == "tok-2-secret" else [respond({"error": {"message": f"{token} is no good", "code": "x"}}, 401)]
 
-    with Provider(script) as provider:
-        async with Inside(config(program), provider) as gateway:
-            assert (await asked(gateway))[0] == 200
+    async with Provider(script) as provider, Inside(config(program), provider) as gateway:
+        assert (await asked(gateway))[0] == 200
     assert authorizations(provider) == ["Bearer tok-1-secret", "Bearer tok-2-secret"]
 
 
@@ -257,9 +247,8 @@ async def test_one_that_stays_refused(program: Program) -> None:
     def script(request: Request) -> Steps:
         return [respond({"error": {"message": f"{request.headers['authorization']} is no good", "type": "x", "code": "x"}}, 401)]
 
-    with Provider(script) as provider:
-        async with Inside(config(program), provider) as gateway:
-            replies = [await asked(gateway) for _ in range(3)]
+    async with Provider(script) as provider, Inside(config(program), provider) as gateway:
+        replies = [await asked(gateway) for _ in range(3)]
     assert [(status, json.loads(body)["error"]["code"]) for status, _, body in replies] == [(502, "upstream_auth_failed")] * 3
     assert authorizations(provider) == ["Bearer tok-1-secret", *["Bearer tok-2-secret"] * 3]
     assert "secret" not in str(replies) + str(gateway.lines)
@@ -275,9 +264,8 @@ async def test_a_request_is_sent_again_once_however_often_there_is_another_token
         source._held, source._soft = None, 0.0
         return [respond({"error": {"message": "no"}}, 401)] if len(provider.requests) < 6 else [whole()]
 
-    with Provider(script) as provider:
-        async with Inside(config(program), provider) as gateway:
-            assert (await asked(gateway))[0] == 502
+    async with Provider(script) as provider, Inside(config(program), provider) as gateway:
+        assert (await asked(gateway))[0] == 502
     assert authorizations(provider) == ["Bearer tok-1", "Bearer tok-2"]
 
 
@@ -303,11 +291,10 @@ async def test_c40_the_inspector_does_not_show_it(program: Program) -> None:
     def script(request: Request) -> Steps:
         return [respond({"error": {"message": f"bad {request.headers['authorization']}", "code": "x"}}, 400)]
 
-    with Provider(script) as provider:
-        async with Inside(config(program), provider) as gateway:
-            gateway.gateway.inspector.watch(told.append, True)
-            await asked(gateway)
-            await gateway.until(lambda: "'done': True" in str(told))
+    async with Provider(script) as provider, Inside(config(program), provider) as gateway:
+        gateway.gateway.inspector.watch(told.append, True)
+        await asked(gateway)
+        await gateway.until(lambda: "'done': True" in str(told))
     assert "authorization: " in str(told)
     assert "bad Bearer ***" in str(told)
     assert "secret" not in str(told)
@@ -330,20 +317,19 @@ async def test_c40_a_key_in_a_file_is_read_again_when_the_file_has_changed(
     monkeypatch.setattr(mounted, "PAUSE", 0.01)
     file = tmp_path / "key"
     file.write_text("sk-one\n")
-    with Provider(answers) as provider:
-        async with Inside(MOUNTED, provider, FILE=str(file)) as gateway:
+    async with Provider(answers) as provider, Inside(MOUNTED, provider, FILE=str(file)) as gateway:
+        assert (await asked(gateway))[0] == 200
+        for away in (file.unlink, lambda: file.write_text(""), lambda: file.write_bytes(b"\xff"), lambda: file.write_text("a\nb")):
+            before = caplog.text.count("access_key is as before")
+            away()
+            await gateway.until(lambda before=before: caplog.text.count("access_key is as before") > before)
             assert (await asked(gateway))[0] == 200
-            for away in (file.unlink, lambda: file.write_text(""), lambda: file.write_bytes(b"\xff"), lambda: file.write_text("a\nb")):
-                before = caplog.text.count("access_key is as before")
-                away()
-                await gateway.until(lambda before=before: caplog.text.count("access_key is as before") > before)
-                assert (await asked(gateway))[0] == 200
-            new = tmp_path / "new"
-            new.write_text("sk-two\n")
-            new.rename(file)  # as mounted secrets are replaced
-            await gateway.until(lambda: f"new keys were taken from {file}" in caplog.text)
-            assert (await asked(gateway))[0] == 200
-            await asked(gateway, "other/x", "messages")
+        new = tmp_path / "new"
+        new.write_text("sk-two\n")
+        new.rename(file)  # as mounted secrets are replaced
+        await gateway.until(lambda: f"new keys were taken from {file}" in caplog.text)
+        assert (await asked(gateway))[0] == 200
+        await asked(gateway, "other/x", "messages")
     assert authorizations(provider) == [*["Bearer sk-one"] * 5, *["Bearer sk-two"] * 2]
     assert "sk-" not in caplog.text
 
@@ -379,12 +365,11 @@ async def test_fifty_streams_under_a_credential_that_is_renewed_every_second(pro
                 outcomes.append(status == 200 and body.endswith(b"data: [DONE]\n\n"))
                 clock.streams += 1
 
-    with Provider(script) as provider:
-        async with Inside(config(program), provider) as gateway:
-            (source,) = gateway.gateway.credentials._sources.values()
-            source._clock = source._giver._clock = clock  # type: ignore[attr-defined]
-            await asyncio.gather(*(call(gateway) for _ in range(50)))
-            errors = [line for line in gateway.lines if line.get("error")]
+    async with Provider(script) as provider, Inside(config(program), provider) as gateway:
+        (source,) = gateway.gateway.credentials._sources.values()
+        source._clock = source._giver._clock = clock  # type: ignore[attr-defined]
+        await asyncio.gather(*(call(gateway) for _ in range(50)))
+        errors = [line for line in gateway.lines if line.get("error")]
     assert all(outcomes)
     assert errors == []
     assert len(outcomes) >= 250, "of two lives"

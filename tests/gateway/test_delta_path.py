@@ -53,20 +53,19 @@ async def test_files_over_a_websocket(upstream: str) -> None:
     words = [step for number, gate in enumerate(gates) for step in (wait(gate), chunk(speech.word(f" w{number}")))]
     script = [stream_head(), *map(chunk, [*speech.opening, *speech.words]), *words, *map(chunk, speech.ending), LAST_CHUNK]
     path, found = Entered(), list[list[str]]()
-    with Provider(script) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
-            socket.create(model=f"{upstream}/m", input="hi", store=False, include=["reasoning.encrypted_content"])
-            while (await socket.event())["type"] != "response.output_text.delta":
-                pass
-            await socket.event()
-            tasks = asyncio.all_tasks()
-            for number, gate in enumerate(gates):
-                path.begin()
-                gate.open()
-                await asyncio.sleep(0)
-                assert (await socket.event())["delta"] == f" w{number}"
-                found.append(path.end())
-                assert asyncio.all_tasks() <= tasks  # the last one may have ended
+    async with Provider(script) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+        socket.create(model=f"{upstream}/m", input="hi", store=False, include=["reasoning.encrypted_content"])
+        while (await socket.event())["type"] != "response.output_text.delta":
+            pass
+        await socket.event()
+        tasks = asyncio.all_tasks()
+        for number, gate in enumerate(gates):
+            path.begin()
+            gate.open()
+            await asyncio.sleep(0)
+            assert (await socket.event())["delta"] == f" w{number}"
+            found.append(path.end())
+            assert asyncio.all_tasks() <= tasks  # the last one may have ended
     shortest = min(found, key=len)
     assert "proxy/websocket/session.py" not in shortest
     assert len(shortest) <= MOST["events"] + 1, shortest

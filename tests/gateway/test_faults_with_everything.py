@@ -223,16 +223,15 @@ async def test_a_storm(pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -
     LISTENING.begin()
     LISTENING.hear(TEXT)  # faults do not wait
     storm = Storm(11)
-    with Provider(storm) as provider:
-        async with Inside(configuration(*pair), provider) as gateway:
-            before = len(asyncio.all_tasks())
-            for _ in range(STORM // 30):
-                await asyncio.gather(*(storm.one(gateway) for _ in range(30)))
-            await gateway.until(lambda: gateway.idle and len(gateway.lines) == STORM)
-            await gateway.until(lambda: not gateway.gateway.upstream._calls and len(asyncio.all_tasks()) <= before)
-            streams = gateway.gateway.state.streams
-            assert not streams._logs
-            assert streams.bytes == sum(size for _, size in streams._ended)
-            assert b"dragoman_streams_open 0.0" in gateway.gateway.metrics.text()
+    async with Provider(storm) as provider, Inside(configuration(*pair), provider) as gateway:
+        before = len(asyncio.all_tasks())
+        for _ in range(STORM // 30):
+            await asyncio.gather(*(storm.one(gateway) for _ in range(30)))
+        await gateway.until(lambda: gateway.idle and len(gateway.lines) == STORM)
+        await gateway.until(lambda: not gateway.gateway.upstream._calls and len(asyncio.all_tasks()) <= before)
+        streams = gateway.gateway.state.streams
+        assert not streams._logs
+        assert streams.bytes == sum(size for _, size in streams._ended)
+        assert b"dragoman_streams_open 0.0" in gateway.gateway.metrics.text()
     print(pair, dict(storm.outcomes))
     assert storm.outcomes["whole"] > STORM / 4

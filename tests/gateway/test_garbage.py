@@ -42,13 +42,12 @@ async def ask(gateway: Inside, client: str, upstream: str, stream: bool) -> None
 @pytest.mark.parametrize(("client", "upstream"), [("chat", "chat"), ("messages", "chat"), ("responses", "messages")])
 @inside
 async def test_an_exchange_leaves_no_cycles(client: str, upstream: str, stream: bool) -> None:
-    with Provider(script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            await ask(gateway, client, upstream, stream)  # what is made at first use
-            with without_collector():
-                for _ in range(TIMES):
-                    await ask(gateway, client, upstream, stream)
-                assert cycles() == []
+    async with Provider(script) as provider, Inside(CONFIG, provider) as gateway:
+        await ask(gateway, client, upstream, stream)  # what is made at first use
+        with without_collector():
+            for _ in range(TIMES):
+                await ask(gateway, client, upstream, stream)
+            assert cycles() == []
 
 
 @contextlib.contextmanager
@@ -143,13 +142,12 @@ async def fail(gateway: Inside, provider: Provider, how: Failing, padding: str) 
 @inside_once
 async def test_a_request_that_fails_leaves_no_cycles(name: str) -> None:
     how = FAILING[name]
-    with Provider(lambda request: how.steps) as provider:
-        async with Inside(how.config, provider) as gateway:
-            await fail(gateway, provider, how, "Hi")
-            with without_collector():
-                for _ in range(TIMES):
-                    await fail(gateway, provider, how, "Hi")
-                assert cycles() == []
+    async with Provider(lambda request: how.steps) as provider, Inside(how.config, provider) as gateway:
+        await fail(gateway, provider, how, "Hi")
+        with without_collector():
+            for _ in range(TIMES):
+                await fail(gateway, provider, how, "Hi")
+            assert cycles() == []
 
 
 @pytest.mark.parametrize("name", FAILING)
@@ -157,18 +155,17 @@ async def test_a_request_that_fails_leaves_no_cycles(name: str) -> None:
 async def test_a_request_that_fails_keeps_nothing(name: str) -> None:
     """With the collector off: what a body of a megabyte took is there again when its request is over."""
     how = FAILING[name]
-    with Provider(lambda request: how.steps) as provider:
-        async with Inside(how.config, provider) as gateway:
-            await fail(gateway, provider, how, "Hi")
-            with without_collector():
-                tracemalloc.start()
-                try:
-                    for _ in range(MANY):
-                        await fail(gateway, provider, how, "x" * SIZE)
-                    ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, path) for path in OURS])
-                finally:
-                    tracemalloc.stop()
-                assert sum(statistic.size for statistic in ours.statistics("filename")) < ROOM
+    async with Provider(lambda request: how.steps) as provider, Inside(how.config, provider) as gateway:
+        await fail(gateway, provider, how, "Hi")
+        with without_collector():
+            tracemalloc.start()
+            try:
+                for _ in range(MANY):
+                    await fail(gateway, provider, how, "x" * SIZE)
+                ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, path) for path in OURS])
+            finally:
+                tracemalloc.stop()
+            assert sum(statistic.size for statistic in ours.statistics("filename")) < ROOM
 
 
 @inside

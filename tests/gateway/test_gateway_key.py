@@ -59,40 +59,37 @@ def hidden(sent: Any) -> bool:
 @pytest.mark.parametrize("shape", ASKED)
 @inside_once
 async def test_the_caller_s_own_goes_up_and_the_key_does_not(shape: str, way: str) -> None:
-    with Provider(by_shape) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            async with gateway.call(asked(shape, "own/m", **{"x-dragoman-key": KEY}, **WAYS[way])) as caller:
-                assert (await caller.head())[0] == 200
-            (sent,) = provider.requests
-            assert OWN in (sent.headers.get("authorization", "").removeprefix("Bearer "), sent.headers.get("x-api-key"))
-            assert hidden(sent)
-            assert gateway.lines[0]["key"] == "alice"
+    async with Provider(by_shape) as provider, Inside(CONFIG, provider) as gateway:
+        async with gateway.call(asked(shape, "own/m", **{"x-dragoman-key": KEY}, **WAYS[way])) as caller:
+            assert (await caller.head())[0] == 200
+        (sent,) = provider.requests
+        assert OWN in (sent.headers.get("authorization", "").removeprefix("Bearer "), sent.headers.get("x-api-key"))
+        assert hidden(sent)
+        assert gateway.lines[0]["key"] == "alice"
 
 
 @inside_once
 async def test_another_upstream_gets_the_operator_s() -> None:
-    with Provider(by_shape) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            async with gateway.call(asked("messages", "ours/m", **{"x-dragoman-key": KEY}, **WAYS["bearer"])) as caller:
-                assert (await caller.head())[0] == 200
-            (sent,) = provider.requests
-            assert sent.headers["authorization"] == "Bearer sk-operators-own-1"
-            assert OWN not in str(sent.headers)
-            assert hidden(sent)
+    async with Provider(by_shape) as provider, Inside(CONFIG, provider) as gateway:
+        async with gateway.call(asked("messages", "ours/m", **{"x-dragoman-key": KEY}, **WAYS["bearer"])) as caller:
+            assert (await caller.head())[0] == 200
+        (sent,) = provider.requests
+        assert sent.headers["authorization"] == "Bearer sk-operators-own-1"
+        assert OWN not in str(sent.headers)
+        assert hidden(sent)
 
 
 @pytest.mark.parametrize("way", [{}, WAYS["bearer"], {"authorization": f"Bearer {KEY}"}], ids=["alone", "with another", "with a good one"])
 @inside_once
 async def test_one_that_is_not_known_admits_nobody(way: dict[str, str]) -> None:
-    with Provider(by_shape) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for data in (
-                *(asked(shape, "own/m", **{"x-dragoman-key": "gw-other"}, **way) for shape in ASKED),
-                *(request(path, method="GET", **{"x-dragoman-key": "gw-other"}, **way) for path in LISTED),
-            ):
-                async with gateway.call(data) as caller:
-                    assert (await caller.head())[0] == 401
-            assert not provider.requests
+    async with Provider(by_shape) as provider, Inside(CONFIG, provider) as gateway:
+        for data in (
+            *(asked(shape, "own/m", **{"x-dragoman-key": "gw-other"}, **way) for shape in ASKED),
+            *(request(path, method="GET", **{"x-dragoman-key": "gw-other"}, **way) for path in LISTED),
+        ):
+            async with gateway.call(data) as caller:
+                assert (await caller.head())[0] == 401
+        assert not provider.requests
 
 
 @pytest.mark.parametrize("path", LISTED)
@@ -107,13 +104,12 @@ async def test_it_admits_everywhere(path: str) -> None:
 @inside_once
 async def test_it_may_come_alone() -> None:
     """As where the SDK's own header is taken by a proxy in between."""
-    with Provider(by_shape) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for model, sent_up in (("ours/m", "Bearer sk-operators-own-1"), ("own/m", None)):
-                async with gateway.call(asked("chat", model, **{"x-dragoman-key": KEY})) as caller:
-                    assert (await caller.head())[0] == 200
-                assert provider.requests[-1].headers.get("authorization") == sent_up
-                assert hidden(provider.requests[-1])
+    async with Provider(by_shape) as provider, Inside(CONFIG, provider) as gateway:
+        for model, sent_up in (("ours/m", "Bearer sk-operators-own-1"), ("own/m", None)):
+            async with gateway.call(asked("chat", model, **{"x-dragoman-key": KEY})) as caller:
+                assert (await caller.head())[0] == 200
+            assert provider.requests[-1].headers.get("authorization") == sent_up
+            assert hidden(provider.requests[-1])
 
 
 @pytest.mark.parametrize("query", [True, False])
@@ -123,43 +119,40 @@ async def test_google_s_callers(query: bool) -> None:
     path = "/v1beta/models/owng%2Fgemini-x:countTokens"
     mine = {} if query else WAYS["x-goog-api-key"]
     target = f"{path}?key={OWN}" if query else path
-    with Provider(lambda _: [respond({"totalTokens": 1})]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            data = request(target, {"contents": [{"parts": [{"text": "Hi"}]}]}, **{"x-dragoman-key": KEY}, **mine)
-            async with gateway.call(data) as caller:
-                assert (await caller.head())[0] == 200
-            (sent,) = provider.requests
-            assert sent.headers["x-goog-api-key"] == OWN
-            assert hidden(sent)
+    async with Provider(lambda _: [respond({"totalTokens": 1})]) as provider, Inside(CONFIG, provider) as gateway:
+        data = request(target, {"contents": [{"parts": [{"text": "Hi"}]}]}, **{"x-dragoman-key": KEY}, **mine)
+        async with gateway.call(data) as caller:
+            assert (await caller.head())[0] == 200
+        (sent,) = provider.requests
+        assert sent.headers["x-goog-api-key"] == OWN
+        assert hidden(sent)
 
 
 @inside_once
 async def test_over_a_websocket() -> None:
-    with Provider(by_shape) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            async with connected(gateway, **{"x-dragoman-key": KEY}, **WAYS["bearer"]) as socket:
-                socket.create(model="own/m", input="Hi", store=False)
-                await socket.event()
-            await gateway.until(lambda: bool(provider.requests))
-            assert provider.requests[0].headers["authorization"] == f"Bearer {OWN}"
-            assert hidden(provider.requests[0])
+    async with Provider(by_shape) as provider, Inside(CONFIG, provider) as gateway:
+        async with connected(gateway, **{"x-dragoman-key": KEY}, **WAYS["bearer"]) as socket:
+            socket.create(model="own/m", input="Hi", store=False)
+            await socket.event()
+        await gateway.until(lambda: bool(provider.requests))
+        assert provider.requests[0].headers["authorization"] == f"Bearer {OWN}"
+        assert hidden(provider.requests[0])
 
 
 @inside_once
 async def test_a_stored_object_s_body_is_sent_on_as_it_comes() -> None:
     """Before it has all come, so the key is asked at its head."""
-    with Provider(lambda _: [respond({"id": "file-1", "object": "file"})]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            body = b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--x--\r\n'
-            head = (
-                "POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
-                f"x-dragoman-provider: own\r\nx-dragoman-key: {KEY}\r\nAuthorization: Bearer {OWN}\r\nContent-Length: {len(body)}\r\n\r\n"
-            )
-            async with gateway.call(head.encode() + body) as caller:
-                assert (await caller.head())[0] == 200
-            (sent,) = provider.requests
-            assert sent.headers["authorization"] == f"Bearer {OWN}"
-            assert hidden(sent)
+    async with Provider(lambda _: [respond({"id": "file-1", "object": "file"})]) as provider, Inside(CONFIG, provider) as gateway:
+        body = b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--x--\r\n'
+        head = (
+            "POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            f"x-dragoman-provider: own\r\nx-dragoman-key: {KEY}\r\nAuthorization: Bearer {OWN}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        async with gateway.call(head.encode() + body) as caller:
+            assert (await caller.head())[0] == 200
+        (sent,) = provider.requests
+        assert sent.headers["authorization"] == f"Bearer {OWN}"
+        assert hidden(sent)
 
 
 @inside_once

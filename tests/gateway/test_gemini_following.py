@@ -123,9 +123,8 @@ async def test_it_is_asked_for_sixteen_times(stream: bool) -> None:
 async def test_together_they_are_one_answer() -> None:
     """As large as an answer may be."""
     google = Google(answering(part("One, ", "t1")), answering(part("two, ", "t2")), answering(part("x" * 1600)))
-    with Provider(google) as provider:
-        async with Inside(FOLLOWED.replace("FLAG", "true") + "\nlimits: {max_event: 2200}", provider) as gateway:
-            status, _, told = await ask(gateway, "chat", asking("chat", [{"role": "user", "content": "hi"}], False))
+    async with Provider(google) as provider, Inside(FOLLOWED.replace("FLAG", "true") + "\nlimits: {max_event: 2200}", provider) as gateway:
+        status, _, told = await ask(gateway, "chat", asking("chat", [{"role": "user", "content": "hi"}], False))
     assert (status, told_of("chat", told, False)[:2]) == (200, ("One, two, ", "length"))
 
 

@@ -49,18 +49,17 @@ CARRIED = {
 
 @inside_once
 async def test_carried() -> None:
-    with Provider(answer) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for method, path, target in CARRIED.values():
-                headers = {} if "key=" in path else OF_GOOGLE
-                body = b'{"name":"x"}' if method in ("POST", "PATCH") else b""
-                async with gateway.call(request(path, body, method, **headers)) as caller:
-                    status, received = await caller.head()
-                    got = orjson.loads(await caller.body(received))
-                assert (status, got) == (200, {"asked": f"{method} {target}", "key": "AIza-upstream"})
-                assert (received["x-dragoman-upstream"], received["x-dragoman-lane"]) == ("gemini/*", "raw")
-            await gateway.until(lambda: gateway.idle)
-            assert "secret" not in str(gateway.lines)
+    async with Provider(answer) as provider, Inside(CONFIG, provider) as gateway:
+        for method, path, target in CARRIED.values():
+            headers = {} if "key=" in path else OF_GOOGLE
+            body = b'{"name":"x"}' if method in ("POST", "PATCH") else b""
+            async with gateway.call(request(path, body, method, **headers)) as caller:
+                status, received = await caller.head()
+                got = orjson.loads(await caller.body(received))
+            assert (status, got) == (200, {"asked": f"{method} {target}", "key": "AIza-upstream"})
+            assert (received["x-dragoman-upstream"], received["x-dragoman-lane"]) == ("gemini/*", "raw")
+        await gateway.until(lambda: gateway.idle)
+        assert "secret" not in str(gateway.lines)
 
 
 ELSEWHERE: dict[str, tuple[str, dict[str, str], str | None]] = {
@@ -73,14 +72,13 @@ ELSEWHERE: dict[str, tuple[str, dict[str, str], str | None]] = {
 
 @inside_once
 async def test_what_goes_elsewhere() -> None:
-    with Provider(answer) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for path, headers, found in ELSEWHERE.values():
-                async with gateway.call(request(path, b"", "GET", **headers)) as caller:
-                    status, received = await caller.head()
-                    told = orjson.loads(await caller.body(received))
-                assert status == (200 if found else 404)
-                assert told.get("asked") == (f"GET {found}" if found else None)
+    async with Provider(answer) as provider, Inside(CONFIG, provider) as gateway:
+        for path, headers, found in ELSEWHERE.values():
+            async with gateway.call(request(path, b"", "GET", **headers)) as caller:
+                status, received = await caller.head()
+                told = orjson.loads(await caller.body(received))
+            assert status == (200 if found else 404)
+            assert told.get("asked") == (f"GET {found}" if found else None)
     assert len(provider.requests) == 1
 
 
@@ -133,12 +131,11 @@ TWO = KEYS % ", {key: two-key-0000000, name: two}"
 
 @inside_once
 async def test_callers_that_are_kept_apart() -> None:
-    with Provider(answer) as provider:
-        async with Inside(TWO + CONFIG, provider) as gateway:
-            for path in ("/v1beta/files/abc", "/v1beta/cachedContents"):
-                async with gateway.call(request(path, b"", "GET", x_goog_api_key="one-key-0000000")) as caller:
-                    status, received = await caller.head()
-                    assert (status, orjson.loads(await caller.body(received))["error"]["status"]) == (403, "PERMISSION_DENIED")
+    async with Provider(answer) as provider, Inside(TWO + CONFIG, provider) as gateway:
+        for path in ("/v1beta/files/abc", "/v1beta/cachedContents"):
+            async with gateway.call(request(path, b"", "GET", x_goog_api_key="one-key-0000000")) as caller:
+                status, received = await caller.head()
+                assert (status, orjson.loads(await caller.body(received))["error"]["status"]) == (403, "PERMISSION_DENIED")
     assert not provider.requests
 
 

@@ -122,9 +122,8 @@ async def test_a_model_that_goes_on_from_its_turn_is_sent_nothing_else(model: st
         good=[*map(chunk, [word("gemini", " world"), *ending("gemini")]), LAST_CHUNK],
     )
     config = configuration(bad="chat", good="gemini").replace("good/m", f"good/{model}")
-    with Provider(script) as provider:
-        async with Inside(config, provider) as gateway, gateway.call(calling("gemini", "bad/m")) as caller:
-            _, said = await whole(caller)
+    async with Provider(script) as provider, Inside(config, provider) as gateway, gateway.call(calling("gemini", "bad/m")) as caller:
+        _, said = await whole(caller)
     assert text_of(chunks(said)) == "Hello world"
     turns = [(turn["role"], turn["parts"][0]["text"]) for turn in asked[1][1]["contents"]]
     assert turns == [("user", "Hi"), ("model", "Hello")] + ([("user", INSTRUCTION)] if model == "gemini-3.8-flash" else [])
@@ -174,18 +173,17 @@ async def test_a_stream_is_resumed_by_the_number_of_its_chunk(first: str) -> Non
     gate = Gate()
     rest = [word(first, "world"), *ending(first)]
     script, asked = playing(up=[*map(chunk, [*opening(first), word(first, "Hello ")]), wait(gate), *map(chunk, rest), LAST_CHUNK])
-    with Provider(script) as provider:
-        async with Inside(configuration(up=first), provider) as gateway:
-            async with gateway.call(calling("gemini", "up/m", X_Dragoman_Resume="1")) as caller:
-                _, headers = await caller.head()
-                begun = chunks(await caller.until(b"Hello "))
-                caller.leave()
-            token = headers["x-dragoman-resume"]
-            assert re.fullmatch("[0-9a-f]{32}", token)
-            async with gateway.call(calling("gemini", "up/m", Last_Event_ID=f"{token}:{len(begun) - 1}")) as caller:
-                gate.open()
-                _, said = await whole(caller)
-            await gateway.until(lambda: gateway.idle)
+    async with Provider(script) as provider, Inside(configuration(up=first), provider) as gateway:
+        async with gateway.call(calling("gemini", "up/m", X_Dragoman_Resume="1")) as caller:
+            _, headers = await caller.head()
+            begun = chunks(await caller.until(b"Hello "))
+            caller.leave()
+        token = headers["x-dragoman-resume"]
+        assert re.fullmatch("[0-9a-f]{32}", token)
+        async with gateway.call(calling("gemini", "up/m", Last_Event_ID=f"{token}:{len(begun) - 1}")) as caller:
+            gate.open()
+            _, said = await whole(caller)
+        await gateway.until(lambda: gateway.idle)
     assert text_of(begun + chunks(said)) == "Hello world"
     assert len(asked) == 1
 

@@ -166,14 +166,13 @@ DONE = answering(generated({"text": "Done."}, finish="STOP", usageMetadata=USAGE
 @pytest.mark.parametrize("shape", SHAPES)
 @inside_once
 async def test_g01_g02_g03_a_call_and_its_signature_over_two_turns(shape: str, stream: bool) -> None:
-    with Provider(Upstream(answering(*G01), DONE)) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, headers, told = await ask(gateway, shape, asking(shape, [HI], stream))
-            assert (status, headers["x-dragoman-lane"]) == (200, "events")
-            turns = [HI, *results(shape, answer_of(shape, told, stream))]
-            status, headers, told = await ask(gateway, shape, asking(shape, turns, stream))
-            assert (status, "x-dragoman-dropped" in headers) == (200, False)
-            assert b"Done." in told
+    async with Provider(Upstream(answering(*G01), DONE)) as provider, Inside(CONFIG, provider) as gateway:
+        status, headers, told = await ask(gateway, shape, asking(shape, [HI], stream))
+        assert (status, headers["x-dragoman-lane"]) == (200, "events")
+        turns = [HI, *results(shape, answer_of(shape, told, stream))]
+        status, headers, told = await ask(gateway, shape, asking(shape, turns, stream))
+        assert (status, "x-dragoman-dropped" in headers) == (200, False)
+        assert b"Done." in told
     first, second = provider.requests
     method = "streamGenerateContent?alt=sse" if stream else "generateContent"
     assert first.target == f"/v1beta/models/gemini-3-flash:{method}"
@@ -216,27 +215,25 @@ async def test_g05_a_texts_signature_over_two_turns(shape: str) -> None:
     said = answering(
         generated({"text": "Hel"}), generated({"text": "lo"}), generated({"text": "", "thoughtSignature": "BBBB"}, finish="STOP")
     )
-    with Provider(Upstream(said, DONE)) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            _, _, told = await ask(gateway, shape, asking(shape, [HI], True))
-            answer = answer_of(shape, told, True)
-            if shape == "chat":
-                answer["choices"][0]["message"].pop("tool_calls")
-                back = [answer["choices"][0]["message"]]
-            else:
-                back = [{"role": "assistant", "content": answer["content"]}] if shape == "messages" else answer["output"]
-            assert (await ask(gateway, shape, asking(shape, [HI, *back, HI], True)))[0] == 200
+    async with Provider(Upstream(said, DONE)) as provider, Inside(CONFIG, provider) as gateway:
+        _, _, told = await ask(gateway, shape, asking(shape, [HI], True))
+        answer = answer_of(shape, told, True)
+        if shape == "chat":
+            answer["choices"][0]["message"].pop("tool_calls")
+            back = [answer["choices"][0]["message"]]
+        else:
+            back = [{"role": "assistant", "content": answer["content"]}] if shape == "messages" else answer["output"]
+        assert (await ask(gateway, shape, asking(shape, [HI, *back, HI], True)))[0] == 200
     assert provider.requests[1].json["contents"][1] == {"role": "model", "parts": [{"text": "Hello", "thoughtSignature": "BBBB"}]}
 
 
 @inside_once
 async def test_g05_a_signature_that_a_caller_without_thinking_cannot_keep() -> None:
     signed = answering(generated({"text": "Hello", "thoughtSignature": "BBBB"}, finish="STOP"))
-    with Provider(Upstream(signed)) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            body = asking("messages", [HI], False)
-            body.pop("thinking", None)
-            status, headers, answer = await ask(gateway, "messages", body)
+    async with Provider(Upstream(signed)) as provider, Inside(CONFIG, provider) as gateway:
+        body = asking("messages", [HI], False)
+        body.pop("thinking", None)
+        status, headers, answer = await ask(gateway, "messages", body)
     assert (status, headers["x-dragoman-response-dropped"]) == (200, "text:thought_signature")
     assert json.loads(answer)["content"] == [{"type": "text", "text": "Hello"}]
 
@@ -266,13 +263,12 @@ async def test_g06_a_refused_signature(times: int) -> None:
 @inside_once
 async def test_g13_an_unusable_answer() -> None:
     bad = answering(generated({"text": "x"}, finish="MALFORMED_FUNCTION_CALL"))
-    with Provider(Upstream(bad)) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for shape in SHAPES:
-                status, _, told = await ask(gateway, shape, asking(shape, [HI], False))
-                assert (status, b"MALFORMED_FUNCTION_CALL" in told) == (502, True)
-                status, _, told = await ask(gateway, shape, asking(shape, [HI], True))
-                assert (status, GRAMMARS[shape](told)) == (200, "error")
+    async with Provider(Upstream(bad)) as provider, Inside(CONFIG, provider) as gateway:
+        for shape in SHAPES:
+            status, _, told = await ask(gateway, shape, asking(shape, [HI], False))
+            assert (status, b"MALFORMED_FUNCTION_CALL" in told) == (502, True)
+            status, _, told = await ask(gateway, shape, asking(shape, [HI], True))
+            assert (status, GRAMMARS[shape](told)) == (200, "error")
 
 
 @inside_once
@@ -283,18 +279,17 @@ async def test_g14_a_blocked_prompt() -> None:
         streams = ":streamGenerateContent" in request.target
         return [stream_head(), chunk(sse(blocked)), END] if streams else [respond(blocked)]
 
-    with Provider(Upstream(script)) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for stream in (False, True):
-                found = {}
-                for shape in SHAPES:
-                    status, _, told = await ask(gateway, shape, asking(shape, [HI], stream))
-                    assert status == 200
-                    found[shape] = answer_of(shape, told, stream)
-                assert found["chat"]["choices"][0]["finish_reason"] == "content_filter"
-                assert found["messages"]["stop_reason"] == "refusal"
-                assert found["responses"]["incomplete_details"] == {"reason": "content_filter"}
-                assert found["responses"]["usage"]["input_tokens"] == 7
+    async with Provider(Upstream(script)) as provider, Inside(CONFIG, provider) as gateway:
+        for stream in (False, True):
+            found = {}
+            for shape in SHAPES:
+                status, _, told = await ask(gateway, shape, asking(shape, [HI], stream))
+                assert status == 200
+                found[shape] = answer_of(shape, told, stream)
+            assert found["chat"]["choices"][0]["finish_reason"] == "content_filter"
+            assert found["messages"]["stop_reason"] == "refusal"
+            assert found["responses"]["incomplete_details"] == {"reason": "content_filter"}
+            assert found["responses"]["usage"]["input_tokens"] == 7
 
 
 RAW = b'{\n  "error": {\n    "code": 503,\n    "message": "The model is overloaded.",\n    "status": "UNAVAILABLE"\n  }\n}\n'
@@ -334,9 +329,8 @@ async def test_g19_one_byte_at_a_time() -> None:
     signature = "QUFB" * 2000
     call = {"functionCall": {"id": "a", "name": "f", "args": {"x": 1}}, "thoughtSignature": signature}
     script = answering(b"\r\n\r\n", generated({"text": "é😀\u2028"}), b"\r\n", generated(call, finish="STOP"), one_byte=True)
-    with Provider(Upstream(script)) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            _, _, told = await ask(gateway, "chat", asking("chat", [HI], True))
+    async with Provider(Upstream(script)) as provider, Inside(CONFIG, provider) as gateway:
+        _, _, told = await ask(gateway, "chat", asking("chat", [HI], True))
     message = answer_of("chat", told, True)["choices"][0]["message"]
     assert message["content"] == "é😀\u2028"
     assert message["tool_calls"][0]["extra_content"]["google"]["thought_signature"] == signature
@@ -345,11 +339,10 @@ async def test_g19_one_byte_at_a_time() -> None:
 @inside_once
 async def test_g19_an_array_where_events_were_asked_for() -> None:
     chunks = [generated({"text": "a"}), generated({"text": "b"}, finish="STOP", usageMetadata=USAGE)]
-    with Provider(lambda request: [respond(chunks)]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for shape in SHAPES:
-                _, _, told = await ask(gateway, shape, asking(shape, [HI], True))
-                assert GRAMMARS[shape](told) == "done"
+    async with Provider(lambda request: [respond(chunks)]) as provider, Inside(CONFIG, provider) as gateway:
+        for shape in SHAPES:
+            _, _, told = await ask(gateway, shape, asking(shape, [HI], True))
+            assert GRAMMARS[shape](told) == "done"
 
 
 DETAILS = [
@@ -380,10 +373,9 @@ async def test_g22_errors() -> None:
 async def test_a_refused_schema_is_written_in_googles_own_form() -> None:
     refused = {"error": {"code": 400, "message": 'Unknown name "parametersJsonSchema" at tools[0]: Cannot find field.'}}
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"x": {"const": 1}}}}}
-    with Provider(Upstream(lambda request: [respond(refused, 400)], DONE)) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for _ in range(2):
-                assert (await ask(gateway, "chat", asking("chat", [HI], False, tools=[tool])))[0] == 200
+    async with Provider(Upstream(lambda request: [respond(refused, 400)], DONE)) as provider, Inside(CONFIG, provider) as gateway:
+        for _ in range(2):
+            assert (await ask(gateway, "chat", asking("chat", [HI], False, tools=[tool])))[0] == 200
     assert [next(iter(r.json["tools"][0]["functionDeclarations"][0].keys() - {"name"})) for r in provider.requests] == [
         "parametersJsonSchema",
         "parameters",
@@ -393,16 +385,15 @@ async def test_a_refused_schema_is_written_in_googles_own_form() -> None:
 
 @inside_once
 async def test_the_tokens_of_a_request() -> None:
-    with Provider(lambda request: [respond({"totalTokens": 31})]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for model in ("gemini/gemini-3-flash", "vertex/google/gemini-3-flash"):
-                tools = [{"name": "f", "input_schema": {"type": "object"}}]
-                asked = {"model": model, "messages": [HI], "tools": tools, "tool_choice": {"type": "any"}}
-                data = json.dumps(asked).encode()
-                head = f"POST /v1/messages/count_tokens HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
-                async with gateway.call(head.encode() + data) as caller:
-                    status, headers = await caller.head()
-                    assert (status, json.loads(await caller.body(headers))) == (200, {"input_tokens": 31})
+    async with Provider(lambda request: [respond({"totalTokens": 31})]) as provider, Inside(CONFIG, provider) as gateway:
+        for model in ("gemini/gemini-3-flash", "vertex/google/gemini-3-flash"):
+            tools = [{"name": "f", "input_schema": {"type": "object"}}]
+            asked = {"model": model, "messages": [HI], "tools": tools, "tool_choice": {"type": "any"}}
+            data = json.dumps(asked).encode()
+            head = f"POST /v1/messages/count_tokens HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
+            async with gateway.call(head.encode() + data) as caller:
+                status, headers = await caller.head()
+                assert (status, json.loads(await caller.body(headers))) == (200, {"input_tokens": 31})
     counted = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "tools": [{"functionDeclarations": [{"name": "f"}]}]}
     first, second = provider.requests
     assert first.target == "/v1beta/models/gemini-3-flash:countTokens"
@@ -422,15 +413,14 @@ async def test_the_service_tier_on_vertex_is_a_header() -> None:
             return [stream_head(**head), chunk(sse(answer)), END]
         return [respond(answer, **head)]
 
-    with Provider(Upstream(script)) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for model in ("vertex/google/gemini-3-flash", "gemini/gemini-3-flash"):
-                for stream in (False, True):
-                    body = asking("chat", [HI], stream, model, service_tier="priority", stream_options={"include_usage": True})
-                    status, headers, told = await ask(gateway, "chat", body)
-                    assert (status, "x-dragoman-dropped" in headers) == (200, False)
-                    found = [each.get("service_tier") for each in (events(told) if stream else [json.loads(told)])]
-                    assert found[-1] == "priority"
+    async with Provider(Upstream(script)) as provider, Inside(CONFIG, provider) as gateway:
+        for model in ("vertex/google/gemini-3-flash", "gemini/gemini-3-flash"):
+            for stream in (False, True):
+                body = asking("chat", [HI], stream, model, service_tier="priority", stream_options={"include_usage": True})
+                status, headers, told = await ask(gateway, "chat", body)
+                assert (status, "x-dragoman-dropped" in headers) == (200, False)
+                found = [each.get("service_tier") for each in (events(told) if stream else [json.loads(told)])]
+                assert found[-1] == "priority"
     name = "x-vertex-ai-llm-shared-request-type"
     said = [(sent.headers.get(name), sent.json.get("serviceTier")) for sent in provider.requests]
     assert said == [*[("priority", None)] * 2, *[(None, "priority")] * 2]

@@ -74,21 +74,20 @@ def probed(gateway: Inside, result: str) -> float:
 @inside_once
 async def test_it_comes_back_without_a_request(api: str, answer: str) -> None:
     script = Upstreams(FAILS, LIST if answer == "list" else [respond({"error": {"message": "No such path."}}, 404)])
-    with Provider(script) as provider:
-        async with Inside(config(api), provider) as gateway:
-            await ask(gateway)
-            assert [note[2] for note in gateway.gateway.notes()] == ["failed recently, tried last"]
-            await gateway.until(lambda: probed(gateway, "answered"))
-            assert not gateway.gateway.notes()
-            (probe,) = script.probes()
-            assert probe.target == "/one/models"
-            assert {"sk-one", "Bearer sk-one"} & set(probe.headers.values())
-            assert ("anthropic-version" in {name.lower() for name in probe.headers}) == (api == "messages")
-            script.model = [respond(SPEECH[api].whole)]
-            script.asked.clear()
-            await ask(gateway)
-            assert [asked.partition(" ")[0] for asked in script.asked] == ["one"]
-            assert not gateway.gateway.services.ejection._failures
+    async with Provider(script) as provider, Inside(config(api), provider) as gateway:
+        await ask(gateway)
+        assert [note[2] for note in gateway.gateway.notes()] == ["failed recently, tried last"]
+        await gateway.until(lambda: probed(gateway, "answered"))
+        assert not gateway.gateway.notes()
+        (probe,) = script.probes()
+        assert probe.target == "/one/models"
+        assert {"sk-one", "Bearer sk-one"} & set(probe.headers.values())
+        assert ("anthropic-version" in {name.lower() for name in probe.headers}) == (api == "messages")
+        script.model = [respond(SPEECH[api].whole)]
+        script.asked.clear()
+        await ask(gateway)
+        assert [asked.partition(" ")[0] for asked in script.asked] == ["one"]
+        assert not gateway.gateway.services.ejection._failures
 
 
 @inside_once
@@ -148,31 +147,29 @@ async def test_a_probe_that_is_refused_throws_its_credential_away() -> None:
 @inside_once
 async def test_it_stays_ejected_while_its_probes_fail(probe: Steps) -> None:
     script = Upstreams(FAILS, probe)
-    with Provider(script) as provider:
-        async with Inside(config(), provider) as gateway:
-            await ask(gateway)
-            await gateway.until(lambda: probed(gateway, "failed") >= 2)
-            script.asked.clear()
-            await ask(gateway)
-            assert [asked for asked in script.asked if "chat" in asked] == ["two POST /chat/completions"]
-            script.probe = LIST
-            await gateway.until(lambda: probed(gateway, "answered"))
+    async with Provider(script) as provider, Inside(config(), provider) as gateway:
+        await ask(gateway)
+        await gateway.until(lambda: probed(gateway, "failed") >= 2)
+        script.asked.clear()
+        await ask(gateway)
+        assert [asked for asked in script.asked if "chat" in asked] == ["two POST /chat/completions"]
+        script.probe = LIST
+        await gateway.until(lambda: probed(gateway, "answered"))
 
 
 @pytest.mark.parametrize("api", SHAPES)
 @inside_once
 async def test_one_token_is_asked_for_where_it_is_configured(api: str) -> None:
     script = Upstreams(FAILS, [respond(SPEECH[api].whole)])
-    with Provider(script) as provider:
-        async with Inside(config(api, ", health_check: request"), provider) as gateway:
-            await ask(gateway)
-            await gateway.until(lambda: probed(gateway, "answered"))
-            (probe,) = script.probes()
-            body = json.loads(probe.body)
-            assert probe.method == "POST"
-            assert body["model"] == "m"
-            assert 1 in body.values() or body["max_output_tokens"]
-            assert not body.get("stream")
+    async with Provider(script) as provider, Inside(config(api, ", health_check: request"), provider) as gateway:
+        await ask(gateway)
+        await gateway.until(lambda: probed(gateway, "answered"))
+        (probe,) = script.probes()
+        body = json.loads(probe.body)
+        assert probe.method == "POST"
+        assert body["model"] == "m"
+        assert 1 in body.values() or body["max_output_tokens"]
+        assert not body.get("stream")
 
 
 @pytest.mark.parametrize("alone", ["health_check: off", "passthrough_auth: true", ""])
@@ -181,36 +178,33 @@ async def test_who_is_not_probed(alone: str) -> None:
     """It is switched off, only callers have credentials, or nothing could stand in for it."""
     script = Upstreams(FAILS, LIST)
     entries = config("chat", f", {alone}") if alone else "\n".join(config().replace(" MORE", "").splitlines()[:3])
-    with Provider(script) as provider:
-        async with Inside(entries, provider) as gateway:
-            async with gateway.ask("chat", "up/m") as caller:
-                await caller.body((await caller.head())[1])
-            assert gateway.gateway.services.ejection._failures
-            assert not gateway.gateway._health._timers  # type: ignore[union-attr]
+    async with Provider(script) as provider, Inside(entries, provider) as gateway:
+        async with gateway.ask("chat", "up/m") as caller:
+            await caller.body((await caller.head())[1])
+        assert gateway.gateway.services.ejection._failures
+        assert not gateway.gateway._health._timers  # type: ignore[union-attr]
 
 
 @inside_once
 async def test_what_failed_again_after_a_probe_is_passed_over_for_longer() -> None:
     script = Upstreams(FAILS, LIST)
-    with Provider(script) as provider:
-        async with Inside(config(), provider) as gateway:
-            await ask(gateway)
-            await gateway.until(lambda: probed(gateway, "answered"))
-            await ask(gateway)  # the list is there, the model still fails
-            (failure,) = gateway.gateway.services.ejection._failures.values()
-            assert failure.seconds == pytest.approx(2 * ejection.FIRST)
+    async with Provider(script) as provider, Inside(config(), provider) as gateway:
+        await ask(gateway)
+        await gateway.until(lambda: probed(gateway, "answered"))
+        await ask(gateway)  # the list is there, the model still fails
+        (failure,) = gateway.gateway.services.ejection._failures.values()
+        assert failure.seconds == pytest.approx(2 * ejection.FIRST)
 
 
 @inside_once
 async def test_a_reload_and_the_end_stop_the_probes() -> None:
     script = Upstreams(FAILS, [until_closed])
-    with Provider(script) as provider:
-        async with Inside(config(), provider) as gateway:
-            await ask(gateway)
-            old = gateway.gateway._health
-            assert old is not None
-            await provider.seen(lambda: len(provider.requests) >= 3)
-            await gateway.until(lambda: old._probes)
-            gateway.gateway.adopt(gateway.gateway.config)
-            await gateway.until(lambda: not old._probes)
-            assert not old._timers
+    async with Provider(script) as provider, Inside(config(), provider) as gateway:
+        await ask(gateway)
+        old = gateway.gateway._health
+        assert old is not None
+        await provider.seen(lambda: len(provider.requests) >= 3)
+        await gateway.until(lambda: old._probes)
+        gateway.gateway.adopt(gateway.gateway.config)
+        await gateway.until(lambda: not old._probes)
+        assert not old._timers

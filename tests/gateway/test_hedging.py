@@ -75,17 +75,16 @@ async def test_the_first_one_answers(first: str, second: str) -> None:
         gate.open()
         yield until_closed
 
-    with Provider(split({"bad": slow, "good": late})) as provider:
-        async with Inside(configuration(first, second), provider) as gateway:
-            async with gateway.ask("chat", "bad/m", stream=True) as caller:
-                _, headers = await caller.head()
-                said = await caller.body(headers)
-            await provider.seen(lambda: provider.connections[1].closed_by == "peer")
-            await gateway.until(lambda: gateway.idle and gateway.lines)
-            assert headers["x-dragoman-upstream"] == "bad/m"
-            assert (said.count(b"Hello"), said.count(b" world"), said.count(b"[DONE]")) == (1, 1, 1)
-            assert gateway.lines[0]["hedge"] == "first"
-            assert gateway.lines[0]["ms_total"] > gateway.lines[0]["ms_first"] > 0
+    async with Provider(split({"bad": slow, "good": late})) as provider, Inside(configuration(first, second), provider) as gateway:
+        async with gateway.ask("chat", "bad/m", stream=True) as caller:
+            _, headers = await caller.head()
+            said = await caller.body(headers)
+        await provider.seen(lambda: provider.connections[1].closed_by == "peer")
+        await gateway.until(lambda: gateway.idle and gateway.lines)
+        assert headers["x-dragoman-upstream"] == "bad/m"
+        assert (said.count(b"Hello"), said.count(b" world"), said.count(b"[DONE]")) == (1, 1, 1)
+        assert gateway.lines[0]["hedge"] == "first"
+        assert gateway.lines[0]["ms_total"] > gateway.lines[0]["ms_first"] > 0
 
 
 @pytest.mark.parametrize("client", SHAPES)
@@ -105,15 +104,14 @@ async def test_content_of_both_at_the_same_time(client: str) -> None:
         yield wait(gate)
         yield b"".join([*map(chunk, [*speech.words, *speech.ending]), LAST_CHUNK])
 
-    with Provider(split({"bad": script, "good": script})) as provider:
-        async with Inside(configuration("chat", "messages"), provider) as gateway:
-            for _ in gates:
-                async with gateway.ask(client, "bad/m", stream=True) as caller:
-                    _, headers = await caller.head()
-                    said = await caller.body(headers)
-                once = {"chat": 1, "messages": 1, "responses": said.count(b"Hello")}[client]
-                assert (said.count(BEGINS[client]), said.count(b"Hello"), said.count(b" world")) == (1, once, once)
-            await gateway.until(lambda: gateway.idle)
+    async with Provider(split({"bad": script, "good": script})) as provider, Inside(configuration("chat", "messages"), provider) as gateway:
+        for _ in gates:
+            async with gateway.ask(client, "bad/m", stream=True) as caller:
+                _, headers = await caller.head()
+                said = await caller.body(headers)
+            once = {"chat": 1, "messages": 1, "responses": said.count(b"Hello")}[client]
+            assert (said.count(BEGINS[client]), said.count(b"Hello"), said.count(b" world")) == (1, once, once)
+        await gateway.until(lambda: gateway.idle)
 
 
 EFFECTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -227,15 +225,14 @@ async def test_a_first_one_that_fails_late_harms_nothing(name: str, first: str) 
         yield wait(answer)
         yield from well(speech, streamed)
 
-    with Provider(split({"bad": failing, "good": second})) as provider:
-        async with Inside(configuration(first, "chat"), provider) as gateway:
-            async with gateway.ask("chat", "bad/m", stream=True) as caller:
-                status, headers = await caller.head()
-                said = await caller.body(headers)
-            await gateway.until(lambda: gateway.idle and gateway.lines)
-            assert b"dragoman_fallbacks_total 0.0" in gateway.gateway.metrics.text()  # the second one had begun
-            assert (status, headers["x-dragoman-upstream"]) == (200, "good/m")
-            assert (said.count(b"Hello"), said.count(b"[DONE]")) == (1, 1)
+    async with Provider(split({"bad": failing, "good": second})) as provider, Inside(configuration(first, "chat"), provider) as gateway:
+        async with gateway.ask("chat", "bad/m", stream=True) as caller:
+            status, headers = await caller.head()
+            said = await caller.body(headers)
+        await gateway.until(lambda: gateway.idle and gateway.lines)
+        assert b"dragoman_fallbacks_total 0.0" in gateway.gateway.metrics.text()  # the second one had begun
+        assert (status, headers["x-dragoman-upstream"]) == (200, "good/m")
+        assert (said.count(b"Hello"), said.count(b"[DONE]")) == (1, 1)
 
 
 @inside_once
@@ -330,20 +327,18 @@ async def test_a_caller_that_leaves_ends_both(reset: bool) -> None:
 @inside_once
 async def test_a_request_that_takes_too_long_ends_both() -> None:
     config = "listeners: [{type: model, address: 127.0.0.1, timeout: 200ms}]\n" + configuration("chat", "messages")
-    with Provider(split({"bad": SILENT["head"], "good": SILENT["no-head"]})) as provider:
-        async with Inside(config, provider) as gateway:
-            async with gateway.ask("chat", "bad/m", stream=True) as caller:
-                status, headers = await caller.head()
-                await caller.body(headers)
-            await provider.seen(lambda: all(connection.closed_by == "peer" for connection in provider.connections))
-            await gateway.until(lambda: gateway.idle)
+    async with Provider(split({"bad": SILENT["head"], "good": SILENT["no-head"]})) as provider, Inside(config, provider) as gateway:
+        async with gateway.ask("chat", "bad/m", stream=True) as caller:
+            status, headers = await caller.head()
+            await caller.body(headers)
+        await provider.seen(lambda: all(connection.closed_by == "peer" for connection in provider.connections))
+        await gateway.until(lambda: gateway.idle)
     assert status == 504
 
 
 @inside_once
 async def test_explain() -> None:
-    with Provider([]) as provider:
-        async with Inside(configuration("chat", "messages"), provider) as gateway:
-            lines = gateway.gateway.router.explain("chat", "bad/m")
-            assert [line.endswith("another one is asked as well when a stream has no content for 0.05 s") for line in lines] == [True, True]
-            assert "another one" not in gateway.gateway.router.explain("chat", "good/m")[0]
+    async with Provider([]) as provider, Inside(configuration("chat", "messages"), provider) as gateway:
+        lines = gateway.gateway.router.explain("chat", "bad/m")
+        assert [line.endswith("another one is asked as well when a stream has no content for 0.05 s") for line in lines] == [True, True]
+        assert "another one" not in gateway.gateway.router.explain("chat", "good/m")[0]

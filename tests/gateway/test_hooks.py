@@ -66,48 +66,46 @@ def count(inside: Inside, on: str, result: str) -> float:
 @pytest.mark.parametrize("stream", [False, True])
 @inside_once
 async def test_what_hooks_are_told(shape: str, stream: bool) -> None:
-    with Provider(scripted({"block": False})) as hook:
-        async with gateway(hook) as inside:
-            assert (await ask(inside, shape, stream=stream))[0] == 200
-            await hook.seen(lambda: len(hook.requests) == 2)
-            first, second = (asked.json for asked in hook.requests)
-            common = {
-                "request_id": "req-1",
-                "key": "ann",
-                "team": "",
-                "user": "",
-                "operation": shape,
-                "shape": shape,
-                "path": PATHS[shape],
-                "model": "demo/echo",
-                "stream": stream,
-            }
-            assert {name: first[name] for name in common} == common
-            assert first.keys() - common.keys() == {"on", "time"}
-            assert (first["on"], second["on"]) == ("request", "answer")
-            assert {name: second[name] for name in common} == common
-            assert (second["status"], second["error"], second["upstream"]) == (200, None, "demo/echo")
-            assert second["tokens"]["output"] > 0
-            assert not {"body", "answer"} & (first.keys() | second.keys())
-            assert hook.requests[0].headers["x-hook-key"] == "hk-secret"
-            assert hook.requests[0].headers["content-type"] == "application/json"
-            assert "sk-secret" not in str(hook.requests)
-            await inside.until(lambda: count(inside, "answer", "passed") == 1)
-            assert count(inside, "request", "passed") == 1
+    async with Provider(scripted({"block": False})) as hook, gateway(hook) as inside:
+        assert (await ask(inside, shape, stream=stream))[0] == 200
+        await hook.seen(lambda: len(hook.requests) == 2)
+        first, second = (asked.json for asked in hook.requests)
+        common = {
+            "request_id": "req-1",
+            "key": "ann",
+            "team": "",
+            "user": "",
+            "operation": shape,
+            "shape": shape,
+            "path": PATHS[shape],
+            "model": "demo/echo",
+            "stream": stream,
+        }
+        assert {name: first[name] for name in common} == common
+        assert first.keys() - common.keys() == {"on", "time"}
+        assert (first["on"], second["on"]) == ("request", "answer")
+        assert {name: second[name] for name in common} == common
+        assert (second["status"], second["error"], second["upstream"]) == (200, None, "demo/echo")
+        assert second["tokens"]["output"] > 0
+        assert not {"body", "answer"} & (first.keys() | second.keys())
+        assert hook.requests[0].headers["x-hook-key"] == "hk-secret"
+        assert hook.requests[0].headers["content-type"] == "application/json"
+        assert "sk-secret" not in str(hook.requests)
+        await inside.until(lambda: count(inside, "answer", "passed") == 1)
+        assert count(inside, "request", "passed") == 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("stream", [False, True])
 @inside_once
 async def test_content(shape: str, stream: bool) -> None:
-    with Provider(scripted({"block": False})) as hook:
-        async with gateway(hook, WHOLE="true") as inside:
-            body = (await ask(inside, shape, stream=stream))[2]
-            await hook.seen(lambda: len(hook.requests) == 2)
-            first, second = (asked.json for asked in hook.requests)
-            assert first["body"] == {"model": "demo/echo", **ASKED[shape], "stream": stream}
-            assert second["answer_cut"] is False
-            assert (second["answer"].encode() if stream else orjson.loads(second["answer"])) == body
+    async with Provider(scripted({"block": False})) as hook, gateway(hook, WHOLE="true") as inside:
+        body = (await ask(inside, shape, stream=stream))[2]
+        await hook.seen(lambda: len(hook.requests) == 2)
+        first, second = (asked.json for asked in hook.requests)
+        assert first["body"] == {"model": "demo/echo", **ASKED[shape], "stream": stream}
+        assert second["answer_cut"] is False
+        assert (second["answer"].encode() if stream else orjson.loads(second["answer"])) == body
 
 
 @pytest.mark.parametrize(
@@ -187,14 +185,13 @@ OTHERS = [  # every other operation that may reach an upstream
 )
 @inside_once
 async def test_the_path_is_the_callers_where_it_names_the_model(path: str, key: str, operation: str) -> None:
-    with Provider(scripted({"block": False})) as hook:
-        async with gateway(hook) as inside:
-            async with inside.call(request(path + key, {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]})) as caller:
-                assert (await caller.head())[0] == 200
-            await hook.seen(lambda: len(hook.requests) == 2)
-            for asked in hook.requests:
-                assert (asked.json["path"], asked.json["operation"]) == (path, operation)
-                assert "sk-secret" not in str(asked)
+    async with Provider(scripted({"block": False})) as hook, gateway(hook) as inside:
+        async with inside.call(request(path + key, {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]})) as caller:
+            assert (await caller.head())[0] == 200
+        await hook.seen(lambda: len(hook.requests) == 2)
+        for asked in hook.requests:
+            assert (asked.json["path"], asked.json["operation"]) == (path, operation)
+            assert "sk-secret" not in str(asked)
 
 
 @pytest.mark.parametrize(("path", "body"), OTHERS)
@@ -209,11 +206,10 @@ async def test_every_operation_is_asked_for(path: str, body: dict[str, Any]) -> 
 
 @inside_once
 async def test_who_is_not_let_in_is_not_told() -> None:
-    with Provider(scripted({"block": False})) as hook:
-        async with gateway(hook, WHEN="request") as inside:
-            async with inside.call(request(PATHS["chat"], {"model": "demo/echo", **ASKED["chat"]}, authorization="Bearer x")) as caller:
-                assert (await caller.head())[0] == 401
-            assert not hook.requests
+    async with Provider(scripted({"block": False})) as hook, gateway(hook, WHEN="request") as inside:
+        async with inside.call(request(PATHS["chat"], {"model": "demo/echo", **ASKED["chat"]}, authorization="Bearer x")) as caller:
+            assert (await caller.head())[0] == 401
+        assert not hook.requests
 
 
 @inside_once
@@ -236,9 +232,8 @@ PASSES = [
 @pytest.mark.parametrize("answer", [pytest.param(answer, id=name) for name, answer in PASSES])
 @inside_once
 async def test_passed(answer: Any) -> None:
-    with Provider(scripted(answer)) as hook:
-        async with gateway(hook, HOW="closed", WHEN="request") as inside:
-            assert (await ask(inside))[0] == 200
+    async with Provider(scripted(answer)) as hook, gateway(hook, HOW="closed", WHEN="request") as inside:
+        assert (await ask(inside))[0] == 200
 
 
 FAILS = [
@@ -344,9 +339,8 @@ async def test_answers_that_wait_are_bounded_in_bytes(monkeypatch: pytest.Monkey
 @inside_once
 async def test_a_long_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hooks, "CONTENT", 40)
-    with Provider(scripted({"block": False})) as hook:
-        async with gateway(hook, WHOLE="true", WHEN="answer") as inside:
-            body = (await ask(inside, stream=True))[2]
-            await hook.seen(lambda: hook.requests)
-            told = hook.requests[0].json
-            assert (told["answer"], told["answer_cut"]) == (body[:40].decode(), True)
+    async with Provider(scripted({"block": False})) as hook, gateway(hook, WHOLE="true", WHEN="answer") as inside:
+        body = (await ask(inside, stream=True))[2]
+        await hook.seen(lambda: hook.requests)
+        told = hook.requests[0].json
+        assert (told["answer"], told["answer_cut"]) == (body[:40].decode(), True)

@@ -41,10 +41,9 @@ def script(request: Request) -> Steps:
 @inside_once
 async def test_lane(name: str) -> None:
     config, caller, model, more, header, word = LANES[name]
-    with Provider(script) as provider:
-        async with Inside(config, provider) as gateway, gateway.ask(caller, model, **more) as asking:
-            status, headers = await asking.head()
-            await asking.body(headers)
-            assert (status, headers["x-dragoman-lane"]) == (200, header)
-            await gateway.until(lambda: gateway.lines)
-            assert gateway.lines[0]["lane"] == word
+    async with Provider(script) as provider, Inside(config, provider) as gateway, gateway.ask(caller, model, **more) as asking:
+        status, headers = await asking.head()
+        await asking.body(headers)
+        assert (status, headers["x-dragoman-lane"]) == (200, header)
+        await gateway.until(lambda: gateway.lines)
+        assert gateway.lines[0]["lane"] == word

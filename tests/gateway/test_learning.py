@@ -81,13 +81,12 @@ async def ask(gateway: Inside, shape: str, model: str, **more: Any) -> tuple[int
 async def test_a_member_is_left_out_from_then_on(client: str, stream: bool) -> None:
     """In every lane; and in the next request at once."""
     up = Upstream(without("temperature"))
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for _ in range(2):
-                status, headers, body = await ask(gateway, client, "chat/m", temperature=0.5, stream=stream)
-                assert status == 200
-                assert b"Hi" in body
-                assert headers["x-dragoman-dropped"] == "temperature"
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        for _ in range(2):
+            status, headers, body = await ask(gateway, client, "chat/m", temperature=0.5, stream=stream)
+            assert status == 200
+            assert b"Hi" in body
+            assert headers["x-dragoman-dropped"] == "temperature"
     assert ["temperature" in body for body in up.bodies] == [True, False, False]
 
 
@@ -95,11 +94,10 @@ async def test_a_member_is_left_out_from_then_on(client: str, stream: bool) -> N
 async def test_several_are_learned_one_after_the_other() -> None:
     members = ("temperature", "top_p", "user", "stop")
     up = Upstream(without(*members))
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, headers, _ = await ask(gateway, "chat", "chat/m", temperature=0.5, top_p=0.5, user="u", stop=["END"])
-            assert status == 200
-            assert headers["x-dragoman-dropped"] == "temperature,top_p,user,stop"
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        status, headers, _ = await ask(gateway, "chat", "chat/m", temperature=0.5, top_p=0.5, user="u", stop=["END"])
+        assert status == 200
+        assert headers["x-dragoman-dropped"] == "temperature,top_p,user,stop"
     assert len(up.asked) == 5
 
 
@@ -108,24 +106,22 @@ async def test_it_ends() -> None:
     """Of an upstream that always finds something, the last refusal is the caller's; nothing of it is believed."""
     names = [f"setting_{number}" for number in range(20)]
     up = Upstream(without(*names))
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, _, body = await ask(gateway, "chat", "chat/m", **dict.fromkeys(names, 1))
-            assert status == 400
-            assert b"setting_8" in body
-            assert gateway.gateway.notes() == []
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        status, _, body = await ask(gateway, "chat", "chat/m", **dict.fromkeys(names, 1))
+        assert status == 400
+        assert b"setting_8" in body
+        assert gateway.gateway.notes() == []
     assert len(up.asked) == 1 + lessons.MOST
 
 
 @inside_once
 async def test_the_same_refusal_again_is_the_callers() -> None:
     up = Upstream(lambda body: unsupported("temperature"))
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, _, body = await ask(gateway, "messages", "chat/m", temperature=0.5)
-            assert status == 400
-            assert b"temperature" in body
-            assert gateway.gateway.notes() == []  # nobody else is to go without it
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        status, _, body = await ask(gateway, "messages", "chat/m", temperature=0.5)
+        assert status == 400
+        assert b"temperature" in body
+        assert gateway.gateway.notes() == []  # nobody else is to go without it
     assert len(up.asked) == 2
 
 
@@ -143,11 +139,10 @@ NEEDED = [
 @inside_once
 async def test_what_a_request_is_about_is_not_left_out(shape: str, more: JSON, member: str) -> None:
     up = Upstream(without(member))
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, _, body = await ask(gateway, shape, f"{shape}/m", **more)
-            assert status == 400
-            assert member.encode() in body
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        status, _, body = await ask(gateway, shape, f"{shape}/m", **more)
+        assert status == 400
+        assert member.encode() in body
     assert len(up.asked) == 1
 
 
@@ -156,28 +151,26 @@ async def test_what_a_request_is_about_is_not_left_out(shape: str, more: JSON, m
 async def test_a_strict_caller_loses_nothing(client: str) -> None:
     """Of its own API it gets the refusal; of another it is told what cannot be carried."""
     up = Upstream(without("temperature"))
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for learn in (False, True):
-                if learn:
-                    assert (await ask(gateway, client, "chat/m", temperature=0.5))[0] == 200
-                body = {"model": "chat/m", **ASKED[client], "temperature": 0.5}
-                async with gateway.call(request(PATHS[client], body, x_dragoman_strict="1")) as caller:
-                    status, headers = await caller.head()
-                    assert status == 400
-                    assert b"temperature" in await caller.body(headers)
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        for learn in (False, True):
+            if learn:
+                assert (await ask(gateway, client, "chat/m", temperature=0.5))[0] == 200
+            body = {"model": "chat/m", **ASKED[client], "temperature": 0.5}
+            async with gateway.call(request(PATHS[client], body, x_dragoman_strict="1")) as caller:
+                status, headers = await caller.head()
+                assert status == 400
+                assert b"temperature" in await caller.body(headers)
 
 
 @inside_once
 async def test_usage_is_not_asked_where_that_is_refused() -> None:
     """Added by the gateway itself: nothing is reported."""
     up = Upstream(without("stream_options"))
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for client in ("chat", "messages", "chat"):
-                status, headers, _ = await ask(gateway, client, "chat/m", stream=True)
-                assert status == 200
-                assert "x-dragoman-dropped" not in headers
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        for client in ("chat", "messages", "chat"):
+            status, headers, _ = await ask(gateway, client, "chat/m", stream=True)
+            assert status == 200
+            assert "x-dragoman-dropped" not in headers
     assert ["stream_options" in body for body in up.bodies] == [True, False, False, False]
 
 
@@ -186,10 +179,9 @@ async def test_usage_is_not_asked_where_that_is_refused() -> None:
 async def test_a_name_that_a_model_has_for_it(client: str) -> None:
     message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
     up = Upstream(lambda body: error(message, "max_tokens", "unsupported_parameter") if "max_tokens" in body else None)
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for _ in range(2):
-                assert (await ask(gateway, client, "chat/m", max_tokens=77))[0] == 200
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        for _ in range(2):
+            assert (await ask(gateway, client, "chat/m", max_tokens=77))[0] == 200
     assert [body.get("max_completion_tokens") for body in up.bodies] == [None, 77, 77]
 
 
@@ -201,13 +193,12 @@ async def test_a_value_that_the_gateway_chose() -> None:
         return None
 
     up = Upstream(strict)
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for effort in ("high", "low"):
-                thinking = {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}}
-                assert (await ask(gateway, "messages", "chat/m", **thinking))[0] == 200
-            status, _, _ = await ask(gateway, "chat", "chat/m", reasoning_effort="high")
-            assert status == 200  # it is known by now
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        for effort in ("high", "low"):
+            thinking = {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}}
+            assert (await ask(gateway, "messages", "chat/m", **thinking))[0] == 200
+        status, _, _ = await ask(gateway, "chat", "chat/m", reasoning_effort="high")
+        assert status == 200  # it is known by now
     assert [body.get("reasoning_effort") for body in up.bodies] == ["high", None, "low", None]
 
 
@@ -215,11 +206,10 @@ async def test_a_value_that_the_gateway_chose() -> None:
 async def test_a_callers_own_value_is_its_own_affair() -> None:
     refused = error("Unsupported value: 'reasoning_effort' does not support 'high'.", "reasoning_effort", "unsupported_value")
     up = Upstream(lambda body: refused)
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, _, body = await ask(gateway, "chat", "chat/m", reasoning_effort="high")
-            assert status == 400
-            assert orjson.loads(body) == refused[1]
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        status, _, body = await ask(gateway, "chat", "chat/m", reasoning_effort="high")
+        assert status == 400
+        assert orjson.loads(body) == refused[1]
     assert len(up.asked) == 1
 
 
@@ -265,14 +255,13 @@ async def test_a_seal_that_is_refused_in_its_own_shape(shape: str, stream: bool)
     """The conversation goes on without it; the next one is asked with its own, which may be sound."""
     history, refusal = SEALED[shape]
     up = Upstream(lambda body: refusal if b"theirs" in orjson.dumps(body) else None)
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for _ in range(2):
-                status, headers, body = await ask(gateway, shape, f"{shape}/m", stream=stream, **history)
-                assert status == 200
-                assert b"Hi" in body
-                assert headers["x-dragoman-adapted"] == "reasoning"
-            assert gateway.gateway.notes() == []
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        for _ in range(2):
+            status, headers, body = await ask(gateway, shape, f"{shape}/m", stream=stream, **history)
+            assert status == 200
+            assert b"Hi" in body
+            assert headers["x-dragoman-adapted"] == "reasoning"
+        assert gateway.gateway.notes() == []
     assert [b"theirs" in orjson.dumps(body) for body in up.bodies] == [True, False] * 2
     assert all(b"Well" in orjson.dumps(body) for body in up.bodies)
 
@@ -282,12 +271,11 @@ async def test_a_seal_that_is_refused_in_its_own_shape(shape: str, stream: bool)
 async def test_a_model_that_is_served_over_another_api(client: str) -> None:
     refusal = error("model m is not accessible via this endpoint", None, "unsupported_api_for_model")
     up = Upstream(lambda body: refusal if "messages" in body else None)
-    with Provider(up.script) as provider:
-        async with Inside(TWO, provider) as gateway:
-            for _ in range(2):
-                status, _, body = await ask(gateway, client, "up/m")
-                assert status == 200
-                assert b"Hi" in body
+    async with Provider(up.script) as provider, Inside(TWO, provider) as gateway:
+        for _ in range(2):
+            status, _, body = await ask(gateway, client, "up/m")
+            assert status == 200
+            assert b"Hi" in body
     apis = [shape for shape, _ in up.asked]
     assert apis == (["responses"] * 2 if client == "responses" else ["chat", "responses", "responses"])
 
@@ -298,14 +286,13 @@ async def test_tools_beside_reasoning() -> None:
     message = "Function tools with reasoning_effort are not supported for m in /v1/chat/completions. Please use /v1/responses instead."
     up = Upstream(lambda body: error(message) if "messages" in body and body.get("tools") else None)
     tools = {"tools": [FUNCTION], "reasoning_effort": "low"}
-    with Provider(up.script) as provider:
-        async with Inside(TWO, provider) as gateway:
-            lanes = []
-            for more in (tools, tools, {}):
-                status, headers, _ = await ask(gateway, "chat", "up/m", **more)
-                assert status == 200
-                lanes.append(headers["x-dragoman-lane"])
-            metrics = gateway.gateway.metrics.text()
+    async with Provider(up.script) as provider, Inside(TWO, provider) as gateway:
+        lanes = []
+        for more in (tools, tools, {}):
+            status, headers, _ = await ask(gateway, "chat", "up/m", **more)
+            assert status == 200
+            lanes.append(headers["x-dragoman-lane"])
+        metrics = gateway.gateway.metrics.text()
     assert b"dragoman_retries_total 1.0" in metrics  # the same upstream, over another API
     assert b"dragoman_fallbacks_total 0.0" in metrics
     assert [shape for shape, _ in up.asked] == ["chat", "responses", "responses", "chat"]
@@ -317,35 +304,33 @@ async def test_tools_without_reasoning_where_there_is_no_other_api() -> None:
     message = "Function tools with reasoning_effort are not supported in /v1/chat/completions: use /v1/responses or effort none"
     up = Upstream(lambda body: error(message) if body.get("tools") and body.get("reasoning_effort") != "none" else None)
     tools = {"tools": [{"name": "f", "input_schema": {"type": "object"}}], "thinking": {"type": "adaptive"}}
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, headers, _ = await ask(gateway, "messages", "chat/m", **tools, output_config={"effort": "low"})
-            assert status == 200
-            assert headers["x-dragoman-adapted"] == "reasoning_effort"
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        status, headers, _ = await ask(gateway, "messages", "chat/m", **tools, output_config={"effort": "low"})
+        assert status == 200
+        assert headers["x-dragoman-adapted"] == "reasoning_effort"
     assert up.bodies[-1]["reasoning_effort"] == "none"
 
 
 @inside_once
 async def test_it_is_told_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     up = Upstream(without("temperature"))
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            told = []
-            gateway.gateway.on_notes = lambda: told.append(gateway.gateway.notes())
-            await ask(gateway, "messages", "chat/m", temperature=0.5)
-            assert len(told) == 1
-            admin = Admin(gateway.gateway.config, Ring(lambda *_: None), lambda: b"", lambda: {0: gateway.gateway.notes()})
-            (line,) = admin.explain("chat/m", "messages")["messages"]
-            assert "learned over chat_completions: temperature is left out, until " in line
-            assert " UTC" in line
-            (other,) = admin.explain("chat/other", "messages")["messages"]
-            assert "learned" not in other
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        told = []
+        gateway.gateway.on_notes = lambda: told.append(gateway.gateway.notes())
+        await ask(gateway, "messages", "chat/m", temperature=0.5)
+        assert len(told) == 1
+        admin = Admin(gateway.gateway.config, Ring(lambda *_: None), lambda: b"", lambda: {0: gateway.gateway.notes()})
+        (line,) = admin.explain("chat/m", "messages")["messages"]
+        assert "learned over chat_completions: temperature is left out, until " in line
+        assert " UTC" in line
+        (other,) = admin.explain("chat/other", "messages")["messages"]
+        assert "learned" not in other
 
-            learned = gateway.gateway._lessons
-            now = learned._clock()
-            learned._clock = lambda: now + lessons.SECONDS + 1
-            assert gateway.gateway.notes() == []
-            await ask(gateway, "messages", "chat/m", temperature=0.5)
+        learned = gateway.gateway._lessons
+        now = learned._clock()
+        learned._clock = lambda: now + lessons.SECONDS + 1
+        assert gateway.gateway.notes() == []
+        await ask(gateway, "messages", "chat/m", temperature=0.5)
     assert ["temperature" in body for body in up.bodies] == [True, False, True, False]
 
 
@@ -393,39 +378,37 @@ TEACHING: dict[str, tuple[str, Strict, JSON, str, str, str]] = {
 async def test_capabilities_tells_it_field_by_field(name: str) -> None:
     """Also of another process, which is sent the notes as JSON; and until it is forgotten."""
     client, strict, more, field, outcome, text = TEACHING[name]
-    with Provider(Upstream(strict).script) as provider:
-        async with Inside(TWO, provider) as gateway:
+    async with Provider(Upstream(strict).script) as provider, Inside(TWO, provider) as gateway:
 
-            def told() -> dict[int, list[Note]]:
-                return {1: [Note(*note) for note in orjson.loads(orjson.dumps([*map(tuple, gateway.gateway.notes())]))]}
+        def told() -> dict[int, list[Note]]:
+            return {1: [Note(*note) for note in orjson.loads(orjson.dumps([*map(tuple, gateway.gateway.notes())]))]}
 
-            admin = Admin(gateway.gateway.config, Ring(lambda *_: None), lambda: b"", told)
-            (before,) = admin.capabilities("up/m")[client]
-            assert (await ask(gateway, client, "up/m", **more))[0] == 200
-            (after,) = admin.capabilities("up/m")[client]
-            (found,) = [one for one in after["fields"] if one["field"] == field]
-            (usual,) = [one for one in before["fields"] if one["field"] == field]
-            assert (found["outcome"], found["learned"]) == (outcome, (text,)), found
-            assert (usual["outcome"] == outcome and usual["api"] == found["api"], usual["learned"]) == (False, ())
-            (note,) = after["learned"]
-            assert note.startswith(f"learned over chat_completions: {text}, until ")
-            assert all(one in before["fields"] for one in after["fields"] if not one["learned"])
-            assert admin.capabilities("up/other")[client][0]["fields"] == before["fields"]
-            learned = gateway.gateway._lessons
-            now = learned._clock()
-            learned._clock = lambda: now + lessons.SECONDS + 1
-            assert admin.capabilities("up/m")[client] == [before]
+        admin = Admin(gateway.gateway.config, Ring(lambda *_: None), lambda: b"", told)
+        (before,) = admin.capabilities("up/m")[client]
+        assert (await ask(gateway, client, "up/m", **more))[0] == 200
+        (after,) = admin.capabilities("up/m")[client]
+        (found,) = [one for one in after["fields"] if one["field"] == field]
+        (usual,) = [one for one in before["fields"] if one["field"] == field]
+        assert (found["outcome"], found["learned"]) == (outcome, (text,)), found
+        assert (usual["outcome"] == outcome and usual["api"] == found["api"], usual["learned"]) == (False, ())
+        (note,) = after["learned"]
+        assert note.startswith(f"learned over chat_completions: {text}, until ")
+        assert all(one in before["fields"] for one in after["fields"] if not one["learned"])
+        assert admin.capabilities("up/other")[client][0]["fields"] == before["fields"]
+        learned = gateway.gateway._lessons
+        now = learned._clock()
+        learned._clock = lambda: now + lessons.SECONDS + 1
+        assert admin.capabilities("up/m")[client] == [before]
 
 
 @inside_once
 async def test_what_is_learned_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lessons, "MODELS", 3)
     up = Upstream(without("temperature"))
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for number in range(6):
-                assert (await ask(gateway, "chat", f"chat/m{number}", temperature=0.5))[0] == 200
-            assert [note.model for note in gateway.gateway.notes()] == ["m3", "m4", "m5"]
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        for number in range(6):
+            assert (await ask(gateway, "chat", f"chat/m{number}", temperature=0.5))[0] == 200
+        assert [note.model for note in gateway.gateway.notes()] == ["m3", "m4", "m5"]
 
 
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
@@ -455,11 +438,10 @@ async def test_a_header_that_images_need(client: str) -> None:
 
     config = CONFIG.replace("access_key", "capabilities: {image_header: copilot-vision-request}, access_key")
     words = {"input": '{"type": "image"}'} if client == "responses" else {"messages": [{"role": "user", "content": '{"type": "image"}'}]}
-    with Provider(script) as provider:
-        async with Inside(config, provider) as gateway:
-            for upstream in SHAPES:
-                for asked in (PICTURES[client], words):
-                    assert (await ask(gateway, client, f"{upstream}/m", **asked))[0] == 200
+    async with Provider(script) as provider, Inside(config, provider) as gateway:
+        for upstream in SHAPES:
+            for asked in (PICTURES[client], words):
+                assert (await ask(gateway, client, f"{upstream}/m", **asked))[0] == 200
     assert seen == ["true", None] * 3
 
 
@@ -480,11 +462,10 @@ async def test_messages_of_the_system_where_there_are_none(words: str, asked: in
     refused = {"type": "error", "error": {"type": "invalid_request_error", "message": words}}
     up = Upstream(lambda body: (400, refused) if any(one["role"] == "system" for one in body["messages"]) else None)
     user, system = {"role": "user", "content": "Hi"}, {"role": "system", "content": "Be brief."}
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for _ in range(2):
-                status, headers, _ = await ask(gateway, "messages", f"messages/{model}", system="Be kind.", messages=[user, system])
-                assert (status, headers["x-dragoman-lane"], headers["x-dragoman-adapted"]) == (200, "bytes", "messages")
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        for _ in range(2):
+            status, headers, _ = await ask(gateway, "messages", f"messages/{model}", system="Be kind.", messages=[user, system])
+            assert (status, headers["x-dragoman-lane"], headers["x-dragoman-adapted"]) == (200, "bytes", "messages")
     assert len(up.asked) == asked
     assert up.bodies[-1]["messages"] == [user]
     assert up.bodies[-1]["system"] == [{"type": "text", "text": "Be kind."}, {"type": "text", "text": "Be brief."}]
@@ -501,11 +482,10 @@ async def test_reasoning_that_has_to_come_back() -> None:
         {"role": "tool", "tool_call_id": "c", "content": "x"},
     ]
     up = Upstream(lambda body: None if "reasoning_content" in body["messages"][1] else error(words))
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for _ in range(2):
-                status, headers, _ = await ask(gateway, "chat", "chat/m", messages=turns, tools=[FUNCTION])
-                assert (status, headers["x-dragoman-lane"], headers["x-dragoman-adapted"]) == (200, "bytes", "messages")
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        for _ in range(2):
+            status, headers, _ = await ask(gateway, "chat", "chat/m", messages=turns, tools=[FUNCTION])
+            assert (status, headers["x-dragoman-lane"], headers["x-dragoman-adapted"]) == (200, "bytes", "messages")
     assert len(up.asked) == 3
     assert up.bodies[-1]["messages"] == [turns[0], turns[1] | {"reasoning_content": " "}, turns[2]]
 
@@ -526,10 +506,9 @@ async def test_reasoning_without_a_signature() -> None:
         return (400, {"type": "error", "error": {"type": "invalid_request_error", "message": words}}) if lacking else None
 
     up = Upstream(strict)
-    with Provider(up.script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for _ in range(2):
-                status, headers, _ = await ask(gateway, "messages", "messages/m", messages=turns)
-                assert (status, headers["x-dragoman-lane"], headers["x-dragoman-adapted"]) == (200, "bytes", "reasoning")
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        for _ in range(2):
+            status, headers, _ = await ask(gateway, "messages", "messages/m", messages=turns)
+            assert (status, headers["x-dragoman-lane"], headers["x-dragoman-adapted"]) == (200, "bytes", "reasoning")
     assert len(up.asked) == 3
     assert up.bodies[-1]["messages"] == [turns[0], turns[1] | {"content": [text]}, *turns[2:]]

@@ -60,21 +60,20 @@ async def test_leaving(monkeypatch: pytest.MonkeyPatch, phase: str, client: str,
     """No timer ends it: all are longer than this test waits."""
     monkeypatch.setattr(attempt, "LINGER", 1000.0)
     at = PHASES[phase]
-    with Provider(lambda request: at.script(SPEECH[SHAPE_AT[request.target]])) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            async with gateway.ask(client, f"{upstream}/m", stream=at.streamed) as caller:
-                await provider.seen(lambda: provider.requests)
-                if at.words:
-                    await said(caller)
-                caller.leave(reset)
-                await provider.seen(lambda: provider.connections[0].closed_by == "peer")
-                await gateway.until(lambda: gateway.idle and gateway.lines)
-            (line,) = gateway.lines
-            assert line["client_left"] is True
-            assert "error" not in line
-            assert len(provider.requests) == 1
-            if at.words and upstream == "messages":  # its stream begins with the tokens that were read
-                assert line["tokens"]["input"] == 12
+    async with Provider(lambda request: at.script(SPEECH[SHAPE_AT[request.target]])) as provider, Inside(CONFIG, provider) as gateway:
+        async with gateway.ask(client, f"{upstream}/m", stream=at.streamed) as caller:
+            await provider.seen(lambda: provider.requests)
+            if at.words:
+                await said(caller)
+            caller.leave(reset)
+            await provider.seen(lambda: provider.connections[0].closed_by == "peer")
+            await gateway.until(lambda: gateway.idle and gateway.lines)
+        (line,) = gateway.lines
+        assert line["client_left"] is True
+        assert "error" not in line
+        assert len(provider.requests) == 1
+        if at.words and upstream == "messages":  # its stream begins with the tokens that were read
+            assert line["tokens"]["input"] == 12
 
 
 @inside
@@ -94,13 +93,12 @@ async def test_while_connecting() -> None:
 async def test_while_waiting_for_the_next_attempt() -> None:
     policy = "{max_attempts: 5, backoff: {base: 1h, max: 1h}}"
     config = CONFIG.replace("access_key:", f"retry_policy: {policy}, access_key:")
-    with Provider([respond({}, 503)]) as provider:
-        async with Inside(config, provider) as gateway, gateway.ask("chat", "chat/m") as caller:
-            await provider.seen(lambda: provider.requests)
-            await gateway.until(lambda: next(iter(gateway.gateway.exchanges)).attempts[0].error)
-            caller.leave()
-            await gateway.until(lambda: gateway.idle)
-            assert len(provider.requests) == 1
+    async with Provider([respond({}, 503)]) as provider, Inside(config, provider) as gateway, gateway.ask("chat", "chat/m") as caller:
+        await provider.seen(lambda: provider.requests)
+        await gateway.until(lambda: next(iter(gateway.gateway.exchanges)).attempts[0].error)
+        caller.leave()
+        await gateway.until(lambda: gateway.idle)
+        assert len(provider.requests) == 1
 
 
 @inside
@@ -124,26 +122,25 @@ async def test_storm() -> None:
         speech = SPEECH[SHAPE_AT[request.target]]
         return [*frames(*speech.opening, *speech.words), wait(gate)]
 
-    with Provider(script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
+    async with Provider(script) as provider, Inside(CONFIG, provider) as gateway:
 
-            async def leave(number: int) -> None:
-                client, upstream = SHAPES[number % 3], SHAPES[number // 3 % 3]
-                async with gateway.ask(client, f"{upstream}/m", stream=True) as caller:
-                    if number % 4:
-                        await said(caller)
-                    caller.leave(reset=number % 2 == 0)
+        async def leave(number: int) -> None:
+            client, upstream = SHAPES[number % 3], SHAPES[number // 3 % 3]
+            async with gateway.ask(client, f"{upstream}/m", stream=True) as caller:
+                if number % 4:
+                    await said(caller)
+                caller.leave(reset=number % 2 == 0)
 
-            async def storm(rounds: int) -> None:
-                for _ in range(rounds):
-                    await asyncio.gather(*map(leave, range(AT_ONCE)))
-                await gateway.until(lambda: gateway.idle and gateway.server.connections == 0)
-                await provider.seen(lambda: all(connection.closed_by for connection in provider.connections))
+        async def storm(rounds: int) -> None:
+            for _ in range(rounds):
+                await asyncio.gather(*map(leave, range(AT_ONCE)))
+            await gateway.until(lambda: gateway.idle and gateway.server.connections == 0)
+            await provider.seen(lambda: all(connection.closed_by for connection in provider.connections))
 
-            await storm(1)  # what is made at first use, and what other tests left
-            gc.collect()
-            before = descriptors(), len(asyncio.all_tasks())
-            await storm(4)
-            await gateway.until(lambda: descriptors() <= before[0] and len(asyncio.all_tasks()) <= before[1])
-            assert len(gateway.lines) == 5 * AT_ONCE
-            assert all(line.get("client_left") for line in gateway.lines)
+        await storm(1)  # what is made at first use, and what other tests left
+        gc.collect()
+        before = descriptors(), len(asyncio.all_tasks())
+        await storm(4)
+        await gateway.until(lambda: descriptors() <= before[0] and len(asyncio.all_tasks()) <= before[1])
+        assert len(gateway.lines) == 5 * AT_ONCE
+        assert all(line.get("client_left") for line in gateway.lines)

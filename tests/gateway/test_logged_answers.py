@@ -45,13 +45,12 @@ HOSTED.whole["tool_usage"] = {"web_search": {"num_requests": 4}, "image_gen": {"
 
 async def line(answer: Answer, api: str, model: str, shape: str, streamed: bool) -> JSON:
     config = CONFIG.replace("API", api).replace("INTERFACE", "anthropic" if api == "messages" else "openai")
-    with Provider(lambda asked: answer.steps(streamed)) as provider:
-        async with Inside(config, provider) as gateway:
-            async with gateway.ask(shape, f"{model}/m", stream=streamed) as caller:
-                _, headers = await caller.head()
-                await caller.body(headers)
-            await gateway.until(lambda: gateway.lines)
-            return gateway.lines[0]
+    async with Provider(lambda asked: answer.steps(streamed)) as provider, Inside(config, provider) as gateway:
+        async with gateway.ask(shape, f"{model}/m", stream=streamed) as caller:
+            _, headers = await caller.head()
+            await caller.body(headers)
+        await gateway.until(lambda: gateway.lines)
+        return gateway.lines[0]
 
 
 @pytest.mark.parametrize("streamed", [False, True])

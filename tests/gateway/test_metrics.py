@@ -236,22 +236,21 @@ async def test_what_moves_and_nothing_else(name: str) -> None:
 
     entries = ENTRY.replace("access_key: k", f"access_key: {case.key}").format(name="case", api=case.api, more=case.more)
     entries += ENTRY.format(name="good", api="chat_completions", more="")
-    with Provider(script) as provider:
-        async with Inside(f"model_providers:\n{entries}{PRICES}", provider) as gateway:
-            before = samples(gateway)
-            async with gateway.ask(case.shape, "up/case", **case.asked) as caller:
-                status, headers = await caller.head()
-                await caller.body(headers)
-                await gateway.until(lambda: gateway.lines)
-            always = {
-                f"dragoman_requests_total{{status={status}}}": 1,
-                "dragoman_request_seconds_count": 1,
-                "dragoman_overhead_seconds_count": 1,
-            }
-            assert status == case.status
-            expected, found = always | case.grown, grown(gateway, before)
-            assert found.keys() == expected.keys()
-            assert found == pytest.approx({name: found[name] if value is ANY else value for name, value in expected.items()})
+    async with Provider(script) as provider, Inside(f"model_providers:\n{entries}{PRICES}", provider) as gateway:
+        before = samples(gateway)
+        async with gateway.ask(case.shape, "up/case", **case.asked) as caller:
+            status, headers = await caller.head()
+            await caller.body(headers)
+            await gateway.until(lambda: gateway.lines)
+        always = {
+            f"dragoman_requests_total{{status={status}}}": 1,
+            "dragoman_request_seconds_count": 1,
+            "dragoman_overhead_seconds_count": 1,
+        }
+        assert status == case.status
+        expected, found = always | case.grown, grown(gateway, before)
+        assert found.keys() == expected.keys()
+        assert found == pytest.approx({name: found[name] if value is ANY else value for name, value in expected.items()})
 
 
 @inside_once

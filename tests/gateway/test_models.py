@@ -89,29 +89,28 @@ async def listed(gateway: Inside, count: int) -> None:
 @inside_once
 async def test_models_of_wildcards() -> None:
     tiers = "prices: {groq/declared: {input: 2, output: 4, service_tiers: {flex: {input: 1, output: 2}}}}\n"
-    with Provider(lists) as provider:
-        async with Inside(LISTS + tiers, provider) as gateway:
-            await listed(gateway, len(ALL))
-            assert await ids(gateway) == ALL
-            assert await ids(gateway, "sk-some") == ["anthropic/claude-opus-5-5", "anthropic/claude-next", "fast"]
-            status, known = await get(gateway, "/v1/models/openai%2Fgpt-5.5")
-            assert (status, known["context_window"], known["pricing"]["input"]) == (200, 1_050_000, 5)
-            assert known["knowledge_cutoff"] == "2025-12"
-            status, bare = await get(gateway, "/v1/models/gpt-5.5")
-            assert (status, bare) == (200, known | {"id": "gpt-5.5", "display_name": "gpt-5.5"})
-            status, unknown = await get(gateway, "/v1/models/openai/gpt-99")
-            assert "context_window" not in unknown
-            assert "pricing" not in unknown
-            opus = (await get(gateway, "/v1/models/anthropic/claude-opus-5-5"))[1]
-            assert (opus["max_input_tokens"], opus["max_tokens"], opus["context_window"]) == (500_000, 64_000, 1_000_000)
-            pricing = (await get(gateway, "/v1/models/groq/declared"))[1]["pricing"]
-            assert pricing["service_tiers"] == {"flex": {"input": 1, "output": 2, "cached_input": 1, "cache_write": 1}}
-            own = (await get(gateway, "/v1/models/own/a/b"))[1]
-            assert (own["context_window"], own["max_tokens"], own["input_modalities"]) == (1000, 77, ["text", "pdf"])
-            for model, key in (("openai/gpt-5", "sk-all"), ("openai/gpt-5.5", "sk-some"), ("gpt-5.5", "sk-some"), ("quiet/m", "sk-all")):
-                assert (await get(gateway, f"/v1/models/{model}", key))[0] == 404
-            assert (await get(gateway, "/v1/models", "sk-none"))[0] == 401
-            assert len(provider.requests) == 4  # nobody who lists asks an upstream
+    async with Provider(lists) as provider, Inside(LISTS + tiers, provider) as gateway:
+        await listed(gateway, len(ALL))
+        assert await ids(gateway) == ALL
+        assert await ids(gateway, "sk-some") == ["anthropic/claude-opus-5-5", "anthropic/claude-next", "fast"]
+        status, known = await get(gateway, "/v1/models/openai%2Fgpt-5.5")
+        assert (status, known["context_window"], known["pricing"]["input"]) == (200, 1_050_000, 5)
+        assert known["knowledge_cutoff"] == "2025-12"
+        status, bare = await get(gateway, "/v1/models/gpt-5.5")
+        assert (status, bare) == (200, known | {"id": "gpt-5.5", "display_name": "gpt-5.5"})
+        status, unknown = await get(gateway, "/v1/models/openai/gpt-99")
+        assert "context_window" not in unknown
+        assert "pricing" not in unknown
+        opus = (await get(gateway, "/v1/models/anthropic/claude-opus-5-5"))[1]
+        assert (opus["max_input_tokens"], opus["max_tokens"], opus["context_window"]) == (500_000, 64_000, 1_000_000)
+        pricing = (await get(gateway, "/v1/models/groq/declared"))[1]["pricing"]
+        assert pricing["service_tiers"] == {"flex": {"input": 1, "output": 2, "cached_input": 1, "cache_write": 1}}
+        own = (await get(gateway, "/v1/models/own/a/b"))[1]
+        assert (own["context_window"], own["max_tokens"], own["input_modalities"]) == (1000, 77, ["text", "pdf"])
+        for model, key in (("openai/gpt-5", "sk-all"), ("openai/gpt-5.5", "sk-some"), ("gpt-5.5", "sk-some"), ("quiet/m", "sk-all")):
+            assert (await get(gateway, f"/v1/models/{model}", key))[0] == 404
+        assert (await get(gateway, "/v1/models", "sk-none"))[0] == 401
+        assert len(provider.requests) == 4  # nobody who lists asks an upstream
 
 
 @pytest.mark.parametrize(
@@ -138,11 +137,10 @@ async def test_an_upstream_without_a_list_costs_its_list_alone(answer: Steps, mo
     def script(request: Request) -> Steps:
         return answer if request.target.startswith("/openai") else lists(request)
 
-    with Provider(script) as provider:
-        async with Inside(LISTS, provider) as gateway:
-            await listed(gateway, len(ALL) - 2)
-            assert await ids(gateway) == ALL[2:]
-            assert not gateway.gateway.services.ejection.passed_over()
+    async with Provider(script) as provider, Inside(LISTS, provider) as gateway:
+        await listed(gateway, len(ALL) - 2)
+        assert await ids(gateway) == ALL[2:]
+        assert not gateway.gateway.services.ejection.passed_over()
 
 
 @inside_once
@@ -192,19 +190,18 @@ model_providers:
 
 @inside_once
 async def test_codex_reads_its_catalogue() -> None:
-    with Provider(lists) as provider:
-        async with Inside(LISTS, provider) as gateway:
-            await listed(gateway, len(ALL))
-            _, answer = await get(gateway, "/v1/models?client_version=0.171.0", "sk-some")
-            assert [entry["slug"] for entry in answer["models"]] == ["anthropic/claude-opus-5-5", "anthropic/claude-next", "fast"]
-            opus, unknown, fast = answer["models"]
-            assert opus["context_window"] == 1_000_000
-            assert [level["effort"] for level in opus["supported_reasoning_levels"]] == ["low", "medium", "high", "xhigh", "max"]
-            assert opus["default_reasoning_level"] == "medium"
-            assert opus["base_instructions"]
-            assert (unknown["supported_reasoning_levels"], unknown["supports_reasoning_summaries"]) == ([], False)
-            assert "context_window" not in unknown
-            assert (fast["input_modalities"], fast["default_reasoning_level"]) == (["text", "image"], "high")
+    async with Provider(lists) as provider, Inside(LISTS, provider) as gateway:
+        await listed(gateway, len(ALL))
+        _, answer = await get(gateway, "/v1/models?client_version=0.171.0", "sk-some")
+        assert [entry["slug"] for entry in answer["models"]] == ["anthropic/claude-opus-5-5", "anthropic/claude-next", "fast"]
+        opus, unknown, fast = answer["models"]
+        assert opus["context_window"] == 1_000_000
+        assert [level["effort"] for level in opus["supported_reasoning_levels"]] == ["low", "medium", "high", "xhigh", "max"]
+        assert opus["default_reasoning_level"] == "medium"
+        assert opus["base_instructions"]
+        assert (unknown["supported_reasoning_levels"], unknown["supports_reasoning_summaries"]) == ([], False)
+        assert "context_window" not in unknown
+        assert (fast["input_modalities"], fast["default_reasoning_level"]) == (["text", "image"], "high")
 
 
 def test_the_sdks_read_the_list(start: Start) -> None:

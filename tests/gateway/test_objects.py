@@ -157,10 +157,9 @@ ODD = ["/v1/files/../models", "/v1/files/%2e%2e", "/v1/files/.", "/v1/files/a;b"
 @pytest.mark.parametrize("path", ODD)
 @inside_once
 async def test_paths_that_may_mean_something_else_upstream(path: str) -> None:
-    with Provider(answer) as provider:
-        async with Inside(CONFIG, provider) as gateway, gateway.call(request(path, b"", "GET")) as caller:
-            assert (await caller.head())[0] == 404
-            assert not provider.requests
+    async with Provider(answer) as provider, Inside(CONFIG, provider) as gateway, gateway.call(request(path, b"", "GET")) as caller:
+        assert (await caller.head())[0] == 404
+        assert not provider.requests
 
 
 @inside_once
@@ -172,11 +171,10 @@ async def test_a_part_of_a_file() -> None:
         return [respond(b"abcd", 206, content_type="application/pdf", content_range="bytes 0-3/9", content_disposition='a; filename="b"')]
 
     asked = request("/v1/files/file-1/content", b"", "GET", range="bytes=0-3", accept="application/binary")
-    with Provider(part) as provider:
-        async with Inside(CONFIG, provider) as gateway, gateway.call(asked) as caller:
-            status, headers = await caller.head()
-            assert (status, await caller.body(headers)) == (206, b"abcd")
-            assert (headers["content-range"], headers["content-disposition"]) == ("bytes 0-3/9", 'a; filename="b"')
+    async with Provider(part) as provider, Inside(CONFIG, provider) as gateway, gateway.call(asked) as caller:
+        status, headers = await caller.head()
+        assert (status, await caller.body(headers)) == (206, b"abcd")
+        assert (headers["content-range"], headers["content-disposition"]) == ("bytes 0-3/9", 'a; filename="b"')
 
 
 # ---- which upstream ----
@@ -454,24 +452,22 @@ async def test_a_usage_is_not_charged_each_time_that_it_is_read() -> None:
 async def test_draining_and_the_listeners_time() -> None:
     gate = Gate()
     config = CONFIG.replace("address: 127.0.0.1", "address: 127.0.0.1, timeout: 300ms")
-    with Provider([wait(gate)]) as provider:
-        async with Inside(config, provider) as gateway:
-            async with gateway.call(request("/v1/files", b"", "GET")) as caller:
-                assert (await caller.head())[0] == 504
-            gateway.gateway.live.draining = True
-            async with gateway.call(head("/v1/files", 10)) as caller:
-                assert (await caller.head())[0] == 503
-            await gateway.until(lambda: gateway.idle)
-            assert [line["status"] for line in gateway.lines] == [504, 503]
+    async with Provider([wait(gate)]) as provider, Inside(config, provider) as gateway:
+        async with gateway.call(request("/v1/files", b"", "GET")) as caller:
+            assert (await caller.head())[0] == 504
+        gateway.gateway.live.draining = True
+        async with gateway.call(head("/v1/files", 10)) as caller:
+            assert (await caller.head())[0] == 503
+        await gateway.until(lambda: gateway.idle)
+        assert [line["status"] for line in gateway.lines] == [504, 503]
 
 
 @inside_once
 async def test_a_dry_run_shows_the_body() -> None:
-    with Provider(answer) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            asked = request("/v1/files", {"a": 1}, x_dragoman_dry_run="1", x_dragoman_provider="openai")
-            async with gateway.call(asked) as caller:
-                status, headers = await caller.head()
-                shown = orjson.loads(await caller.body(headers))
-            assert (status, shown["request"]["method"], shown["request"]["body"]) == (200, "POST", {"a": 1})
-            assert not provider.requests
+    async with Provider(answer) as provider, Inside(CONFIG, provider) as gateway:
+        asked = request("/v1/files", {"a": 1}, x_dragoman_dry_run="1", x_dragoman_provider="openai")
+        async with gateway.call(asked) as caller:
+            status, headers = await caller.head()
+            shown = orjson.loads(await caller.body(headers))
+        assert (status, shown["request"]["method"], shown["request"]["body"]) == (200, "POST", {"a": 1})
+        assert not provider.requests

@@ -71,32 +71,29 @@ def test_which_patterns_reach_a_provider() -> None:
 
 @inside_once
 async def test_a_key_that_may_not_use_all_models() -> None:
-    with Provider(answer) as provider:
-        async with Inside(TEAM, provider) as gateway:
-            for headers in ({}, {"x_dragoman_provider": "openai"}, {"x_dragoman_provider": "groq"}):
-                status, body = await told(gateway, "sk-mini", "GET", "/v1/files/file-1", **headers)
-                assert (status, body["error"]["code"]) == (403, "permission_denied")
-            assert not provider.requests
-            assert (await told(gateway, "sk-open", "GET", "/v1/files/file-1"))[1]["upstream"] == "a"  # the only one within its rights
-            assert (await told(gateway, "sk-open", "GET", "/v1/files/file-1", x_dragoman_provider="groq"))[0] == 403
-            assert len(provider.requests) == 1
+    async with Provider(answer) as provider, Inside(TEAM, provider) as gateway:
+        for headers in ({}, {"x_dragoman_provider": "openai"}, {"x_dragoman_provider": "groq"}):
+            status, body = await told(gateway, "sk-mini", "GET", "/v1/files/file-1", **headers)
+            assert (status, body["error"]["code"]) == (403, "permission_denied")
+        assert not provider.requests
+        assert (await told(gateway, "sk-open", "GET", "/v1/files/file-1"))[1]["upstream"] == "a"  # the only one within its rights
+        assert (await told(gateway, "sk-open", "GET", "/v1/files/file-1", x_dragoman_provider="groq"))[0] == 403
+        assert len(provider.requests) == 1
 
 
 @inside_once
 async def test_without_a_key_nothing_goes_up() -> None:
-    with Provider(answer) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            assert (await told(gateway, "sk-wrong", "POST", "/v1/files", b"x" * 100_000))[0] == 401
-            assert not provider.requests
+    async with Provider(answer) as provider, Inside(CONFIG, provider) as gateway:
+        assert (await told(gateway, "sk-wrong", "POST", "/v1/files", b"x" * 100_000))[0] == 401
+        assert not provider.requests
 
 
 @inside_once
 async def test_a_budget_that_refuses_what_has_no_price() -> None:
-    with Provider(answer) as provider:
-        async with Inside(TEAM, provider) as gateway:
-            openai = {"x_dragoman_provider": "openai"}
-            assert (await told(gateway, "sk-priced", "POST", "/v1/batches", {}, **openai))[0] == 403
-            assert (await told(gateway, "sk-priced", "GET", "/v1/batches/batch_1", **openai))[0] == 200
+    async with Provider(answer) as provider, Inside(TEAM, provider) as gateway:
+        openai = {"x_dragoman_provider": "openai"}
+        assert (await told(gateway, "sk-priced", "POST", "/v1/batches", {}, **openai))[0] == 403
+        assert (await told(gateway, "sk-priced", "GET", "/v1/batches/batch_1", **openai))[0] == 200
 
 
 OPENAI = {"x_dragoman_provider": "openai"}
@@ -128,14 +125,13 @@ ASKED: dict[str, tuple[str, str, Any, bool]] = {
 @inside_once
 async def test_what_belongs_to_another_key(name: str) -> None:
     method, path, body, own = ASKED[name]
-    with Provider(answer) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            await alices(gateway)
-            before = len(provider.requests)
-            status, _ = await told(gateway, "sk-bob", method, path, body, **OPENAI)
-            assert status in (403, 404)
-            assert len(provider.requests) == before
-            assert ((await told(gateway, "sk-alice", method, path, body, **OPENAI))[0] == 200) is own
+    async with Provider(answer) as provider, Inside(CONFIG, provider) as gateway:
+        await alices(gateway)
+        before = len(provider.requests)
+        status, _ = await told(gateway, "sk-bob", method, path, body, **OPENAI)
+        assert status in (403, 404)
+        assert len(provider.requests) == before
+        assert ((await told(gateway, "sk-alice", method, path, body, **OPENAI))[0] == 200) is own
 
 
 @pytest.mark.parametrize("config", ["team", "alone"])
@@ -143,54 +139,49 @@ async def test_what_belongs_to_another_key(name: str) -> None:
 @inside_once
 async def test_callers_who_are_not_kept_apart(name: str, config: str) -> None:
     method, path, body, _ = ASKED[name]
-    with Provider(answer) as provider:
-        async with Inside({"team": TEAM, "alone": ALONE}[config], provider) as gateway:
-            status, _ = await told(gateway, "sk-alice", method, path, body, **OPENAI)
-            assert status == 200
+    async with Provider(answer) as provider, Inside({"team": TEAM, "alone": ALONE}[config], provider) as gateway:
+        status, _ = await told(gateway, "sk-alice", method, path, body, **OPENAI)
+        assert status == 200
 
 
 @inside_once
 async def test_an_answer_gives_what_its_upstream_wrote_and_not_what_a_caller_did() -> None:
-    with Provider(answer) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            await alices(gateway)
-            assert (await told(gateway, "sk-alice", "GET", "/v1/files/file-alices/content", **OPENAI))[1] == {"id": "file-bobs"}
-            assert (await told(gateway, "sk-alice", "GET", "/v1/files/file-bobs", **OPENAI))[0] == 404
+    async with Provider(answer) as provider, Inside(CONFIG, provider) as gateway:
+        await alices(gateway)
+        assert (await told(gateway, "sk-alice", "GET", "/v1/files/file-alices/content", **OPENAI))[1] == {"id": "file-bobs"}
+        assert (await told(gateway, "sk-alice", "GET", "/v1/files/file-bobs", **OPENAI))[0] == 404
 
 
 @inside_once
 async def test_a_file_that_was_uploaded_can_be_named_in_requests() -> None:
     asked = {"model": "openai/gpt-5.5", "messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-alices"}}]}]}
-    with Provider(answer) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            assert (await told(gateway, "sk-alice", "POST", "/v1/files", FORM, **OPENAI))[0] == 200
-            assert (await told(gateway, "sk-bob", "POST", "/v1/vector_stores", {"file_ids": ["file-alices"]}, **OPENAI))[0] == 404
-            assert (await told(gateway, "sk-bob", "POST", "/v1/chat/completions", asked))[0] == 404
+    async with Provider(answer) as provider, Inside(CONFIG, provider) as gateway:
+        assert (await told(gateway, "sk-alice", "POST", "/v1/files", FORM, **OPENAI))[0] == 200
+        assert (await told(gateway, "sk-bob", "POST", "/v1/vector_stores", {"file_ids": ["file-alices"]}, **OPENAI))[0] == 404
+        assert (await told(gateway, "sk-bob", "POST", "/v1/chat/completions", asked))[0] == 404
 
 
 @inside_once
 async def test_an_upload_in_parts() -> None:
     """The file at its end belongs to who completed it."""
-    with Provider(answer) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            assert (await told(gateway, "sk-alice", "POST", "/v1/uploads", {"filename": "a"}, **OPENAI))[0] == 200
-            assert (await told(gateway, "sk-bob", "POST", "/v1/uploads/upload_1/parts", FORM, **OPENAI))[0] == 404
-            assert (await told(gateway, "sk-alice", "POST", "/v1/uploads/upload_1/parts", FORM, **OPENAI))[0] == 200
-            done = {"part_ids": ["part_1"]}
-            assert (await told(gateway, "sk-bob", "POST", "/v1/uploads/upload_1/complete", done, **OPENAI))[0] == 404
-            assert (await told(gateway, "sk-alice", "POST", "/v1/uploads/upload_1/complete", done, **OPENAI))[0] == 200
-            assert (await told(gateway, "sk-alice", "GET", "/v1/files/file-big", **OPENAI))[0] == 200
-            assert (await told(gateway, "sk-bob", "GET", "/v1/files/file-big", **OPENAI))[0] == 404
-            assert (await told(gateway, "sk-alice", "GET", "/v1/files/file-bobs", **OPENAI))[0] == 404  # a member that a caller can set
+    async with Provider(answer) as provider, Inside(CONFIG, provider) as gateway:
+        assert (await told(gateway, "sk-alice", "POST", "/v1/uploads", {"filename": "a"}, **OPENAI))[0] == 200
+        assert (await told(gateway, "sk-bob", "POST", "/v1/uploads/upload_1/parts", FORM, **OPENAI))[0] == 404
+        assert (await told(gateway, "sk-alice", "POST", "/v1/uploads/upload_1/parts", FORM, **OPENAI))[0] == 200
+        done = {"part_ids": ["part_1"]}
+        assert (await told(gateway, "sk-bob", "POST", "/v1/uploads/upload_1/complete", done, **OPENAI))[0] == 404
+        assert (await told(gateway, "sk-alice", "POST", "/v1/uploads/upload_1/complete", done, **OPENAI))[0] == 200
+        assert (await told(gateway, "sk-alice", "GET", "/v1/files/file-big", **OPENAI))[0] == 200
+        assert (await told(gateway, "sk-bob", "GET", "/v1/files/file-big", **OPENAI))[0] == 404
+        assert (await told(gateway, "sk-alice", "GET", "/v1/files/file-bobs", **OPENAI))[0] == 404  # a member that a caller can set
 
 
 @inside_once
 async def test_a_form_that_could_name_another_keys_file() -> None:
     """Only uploads of files take forms here: elsewhere a field of one may be `file_id`."""
-    with Provider(answer) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            assert (await told(gateway, "sk-alice", "POST", "/v1/vector_stores", {}, **OPENAI))[0] == 200
-            assert (await told(gateway, "sk-alice", "POST", "/v1/vector_stores/vs_alices/files", FORM, **OPENAI))[0] == 415
+    async with Provider(answer) as provider, Inside(CONFIG, provider) as gateway:
+        assert (await told(gateway, "sk-alice", "POST", "/v1/vector_stores", {}, **OPENAI))[0] == 200
+        assert (await told(gateway, "sk-alice", "POST", "/v1/vector_stores/vs_alices/files", FORM, **OPENAI))[0] == 415
 
 
 ELSEWHERE = TEAM.replace("{key: sk-alice, name: alice}", "{key: sk-alice, name: alice, allow_from: [192.0.2.0/24]}")
@@ -207,10 +198,9 @@ async def test_the_key_whose_address_is_checked_is_the_one_that_is_used(asked: s
     """Of two keys that a request shows, its API decides; no path may check the one and take the other."""
     body = b"{}" if asked.startswith("POST") else b""
     for more in ("", "anthropic-version: 2023-06-01\r\n"):
-        with Provider(answer) as provider:
-            async with Inside(ELSEWHERE, provider) as gateway:
-                head = BOTH.format(asked, other, f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{more}")
-                async with gateway.call(head.encode() + body) as caller:
-                    status, _ = await caller.head()
-                assert "alice" not in {line.get("key") for line in gateway.lines}
-                assert status == 200 or not provider.requests
+        async with Provider(answer) as provider, Inside(ELSEWHERE, provider) as gateway:
+            head = BOTH.format(asked, other, f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{more}")
+            async with gateway.call(head.encode() + body) as caller:
+                status, _ = await caller.head()
+            assert "alice" not in {line.get("key") for line in gateway.lines}
+            assert status == 200 or not provider.requests

@@ -195,10 +195,9 @@ async def ask(gateway: Inside, upstream: str, headers: dict[str, str] | None = N
 async def test_every_object_and_event(upstream: str, tools: list[JSON], store: bool) -> None:
     """R34 and R35."""
     more: JSON = {"store": store} | ({"tools": tools} if tools else {})
-    with Provider(answering(TEXTS)) as provider:
-        async with Inside(CONFIG, provider, RESPONSES=OPEN) as gateway:
-            whole = orjson.loads(await ask(gateway, upstream, **more))
-            data = await ask(gateway, upstream, stream=True, **more)
+    async with Provider(answering(TEXTS)) as provider, Inside(CONFIG, provider, RESPONSES=OPEN) as gateway:
+        whole = orjson.loads(await ask(gateway, upstream, **more))
+        data = await ask(gateway, upstream, stream=True, **more)
     check_response(whole)
     events = check_stream(data)
     assert GRAMMARS["responses"](data) == "done"
@@ -293,11 +292,10 @@ THINKING = {
 @inside_once
 async def test_raw_reasoning_is_called_as_the_caller_knows_it(upstream: str) -> None:
     """R36."""
-    with Provider(answering(THINKING)) as provider:
-        async with Inside(CONFIG, provider, RESPONSES="") as gateway:
-            usual = await ask(gateway, upstream, stream=True)
-            asked = await ask(gateway, upstream, LATEST, stream=True)
-            summed = await ask(gateway, upstream, LATEST, stream=True, reasoning={"summary": "auto"})
+    async with Provider(answering(THINKING)) as provider, Inside(CONFIG, provider, RESPONSES="") as gateway:
+        usual = await ask(gateway, upstream, stream=True)
+        asked = await ask(gateway, upstream, LATEST, stream=True)
+        summed = await ask(gateway, upstream, LATEST, stream=True, reasoning={"summary": "auto"})
     assert b"event: response.reasoning_text.delta" in usual
     assert b"event: response.reasoning_text.done" in usual
     assert b"event: response.reasoning." not in usual
@@ -322,9 +320,8 @@ BREAKING: dict[str, list[bytes]] = {
 async def test_the_order_in_which_a_failure_is_told(upstream: str, asked: bool) -> None:
     """R36."""
     headers = LATEST if asked else {}
-    with Provider(lambda _: stream(*BREAKING[upstream])) as provider:
-        async with Inside(CONFIG, provider, RESPONSES="") as gateway:
-            told = await ask(gateway, upstream, headers, stream=True, store=upstream == "kept")
+    async with Provider(lambda _: stream(*BREAKING[upstream])) as provider, Inside(CONFIG, provider, RESPONSES="") as gateway:
+        told = await ask(gateway, upstream, headers, stream=True, store=upstream == "kept")
     events = check_stream(told) if asked else [value for _, value in events_of(told)]
     assert [event["type"] for event in events[-2:]] == (["error", "response.failed"] if asked else ["response.failed", "error"])
     failed, error = sorted(events[-2:], key=lambda event: event["type"], reverse=True)
@@ -429,13 +426,12 @@ async def test_a_stream_that_was_begun_by_time(asked: bool) -> None:
 
     gate = Gate()
     refusal = respond({"error": {"message": "No.", "type": "invalid_request_error"}}, 400)
-    with Provider([wait(gate), refusal]) as provider:
-        async with Inside(config, provider, RESPONSES="") as gateway:
-            data = request("/v1/responses", {"model": "chat/m", "input": "q", "stream": True}, **headers)
-            async with gateway.call(data) as caller:
-                status, told = await caller.head()
-                gate.open()
-                found = await caller.body(told)
+    async with Provider([wait(gate), refusal]) as provider, Inside(config, provider, RESPONSES="") as gateway:
+        data = request("/v1/responses", {"model": "chat/m", "input": "q", "stream": True}, **headers)
+        async with gateway.call(data) as caller:
+            status, told = await caller.head()
+            gate.open()
+            found = await caller.body(told)
     assert status == 200
     found = re.sub(rb"^(?::[^\n]*\n\n)+", b"", found)
     kinds = [event["type"] for event in (check_stream(found) if asked else [value for _, value in events_of(found)])]
@@ -466,18 +462,16 @@ model_providers:
 @inside_once
 async def test_who_says_which_dialect(key: str, model: str, header: bool, is_open: bool) -> None:
     headers = {"authorization": f"Bearer {key}"} | (LATEST if header else {})
-    with Provider(answering(TEXTS)) as provider:
-        async with Inside(KEYED, provider) as gateway:
-            told = await ask(gateway, model, headers, stream=True)
+    async with Provider(answering(TEXTS)) as provider, Inside(KEYED, provider) as gateway:
+        told = await ask(gateway, model, headers, stream=True)
     assert told.endswith(b"data: [DONE]\n\n") is is_open
 
 
 @inside_once
 async def test_events_of_a_background_response_are_kept_in_the_usual_dialect() -> None:
     """Whoever reads them later may ask for another."""
-    with Provider(answering(THINKING)) as provider:
-        async with Inside(CONFIG, provider, RESPONSES=OPEN) as gateway:
-            told = await ask(gateway, "chat", stream=True, background=True)
+    async with Provider(answering(THINKING)) as provider, Inside(CONFIG, provider, RESPONSES=OPEN) as gateway:
+        told = await ask(gateway, "chat", stream=True, background=True)
     assert b"event: response.reasoning_text.delta" in told
     assert b"[DONE]" not in told
     assert told.count(b"event: response.completed") == 1
@@ -498,8 +492,7 @@ FORM = {"type": "json_schema", "name": "o", "schema": {"type": "object", "proper
 @pytest.mark.parametrize("upstream", UPSTREAMS)
 @inside_once
 async def test_what_was_asked_is_said_back_with_all_members(upstream: str) -> None:
-    with Provider(answering(TEXTS)) as provider:
-        async with Inside(CONFIG, provider, RESPONSES=OPEN) as gateway:
-            whole = orjson.loads(await ask(gateway, upstream, text={"format": FORM}, presence_penalty=0.5, frequency_penalty=-1))
+    async with Provider(answering(TEXTS)) as provider, Inside(CONFIG, provider, RESPONSES=OPEN) as gateway:
+        whole = orjson.loads(await ask(gateway, upstream, text={"format": FORM}, presence_penalty=0.5, frequency_penalty=-1))
     assert whole["text"]["format"] == FORM | {"description": None, "strict": False}
     assert (whole["presence_penalty"], whole["frequency_penalty"]) == (0.5, -1)

@@ -149,24 +149,23 @@ async def test_refused(fault: str, name: str) -> None:
     """Nothing of an answer was sent: the caller is told in its API's own words."""
     at, asked = REFUSED[fault], ASKED[name]
     assert at.status is not None
-    with Provider(lambda request: at.steps) as provider:
-        async with Inside(HASTY, provider) as gateway, gateway.call(asked.request()) as caller:
-            status, headers = await caller.head()
-            body = await caller.body(headers)
-            assert status == at.status[asked.shape == "messages"]
-            assert headers["content-type"] == "application/json"
-            assert headers["x-request-id"] == headers["request-id"]
-            assert b"sk-upstream" not in body
-            told = orjson.loads(body)
-            if asked.shape == "messages":
-                assert told["type"] == "error"
-            elif at.code != "server":
-                assert told["error"]["code"] == at.code
-            await gateway.until(lambda: gateway.idle)
-            assert len(provider.requests) == 1  # what the upstream has read is not sent again
-            line = line_of(gateway, asked)
-            assert (line["status"], line["error"]) == (status, at.code)
-            assert "client_left" not in line
+    async with Provider(lambda request: at.steps) as provider, Inside(HASTY, provider) as gateway, gateway.call(asked.request()) as caller:
+        status, headers = await caller.head()
+        body = await caller.body(headers)
+        assert status == at.status[asked.shape == "messages"]
+        assert headers["content-type"] == "application/json"
+        assert headers["x-request-id"] == headers["request-id"]
+        assert b"sk-upstream" not in body
+        told = orjson.loads(body)
+        if asked.shape == "messages":
+            assert told["type"] == "error"
+        elif at.code != "server":
+            assert told["error"]["code"] == at.code
+        await gateway.until(lambda: gateway.idle)
+        assert len(provider.requests) == 1  # what the upstream has read is not sent again
+        line = line_of(gateway, asked)
+        assert (line["status"], line["error"]) == (status, at.code)
+        assert "client_left" not in line
 
 
 @pytest.mark.parametrize("name", ASKED)
@@ -175,21 +174,20 @@ async def test_refused(fault: str, name: str) -> None:
 async def test_cut(fault: str, name: str) -> None:
     """Some of the answer was sent: the connection ends without the answer's end."""
     at, asked = CUT[fault], ASKED[name]
-    with Provider(lambda request: at.steps) as provider:
-        async with Inside(HASTY, provider) as gateway, gateway.call(asked.request()) as caller:
-            status, headers = await caller.head()
-            body = await until_cut(caller)
-            assert (status, headers["content-type"]) == (200, "audio/mpeg")
-            if fault == "counted-short":
-                assert headers["content-length"] == "9000"
-                assert body == BYTES
-            else:
-                assert body.startswith(b"%x\r\n" % len(BYTES))
-                assert not body.endswith(b"0\r\n\r\n")
-            await gateway.until(lambda: gateway.idle)
-            line = line_of(gateway, asked)
-            assert (line["status"], line["error"]) == (200, at.code)
-            assert "client_left" not in line
+    async with Provider(lambda request: at.steps) as provider, Inside(HASTY, provider) as gateway, gateway.call(asked.request()) as caller:
+        status, headers = await caller.head()
+        body = await until_cut(caller)
+        assert (status, headers["content-type"]) == (200, "audio/mpeg")
+        if fault == "counted-short":
+            assert headers["content-length"] == "9000"
+            assert body == BYTES
+        else:
+            assert body.startswith(b"%x\r\n" % len(BYTES))
+            assert not body.endswith(b"0\r\n\r\n")
+        await gateway.until(lambda: gateway.idle)
+        line = line_of(gateway, asked)
+        assert (line["status"], line["error"]) == (200, at.code)
+        assert "client_left" not in line
 
 
 @pytest.mark.parametrize("fault", CUT)
@@ -197,14 +195,13 @@ async def test_cut(fault: str, name: str) -> None:
 async def test_cut_where_nothing_frames_the_answer(fault: str) -> None:
     """A caller of HTTP/1.0 knows the end of an answer by the end of the connection alone: it sees a reset."""
     data = ASKED["speech"].request().replace(b"HTTP/1.1", b"HTTP/1.0")
-    with Provider(lambda request: CUT[fault].steps) as provider:
-        async with Inside(HASTY, provider) as gateway, gateway.call(data) as caller:
-            _, headers = await caller.head()
-            if "content-length" in headers:
-                assert await caller.reader.read() == BYTES
-            else:
-                with pytest.raises(ConnectionResetError):
-                    await caller.reader.read()
+    async with Provider(lambda request: CUT[fault].steps) as provider, Inside(HASTY, provider) as gateway, gateway.call(data) as caller:
+        _, headers = await caller.head()
+        if "content-length" in headers:
+            assert await caller.reader.read() == BYTES
+        else:
+            with pytest.raises(ConnectionResetError):
+                await caller.reader.read()
 
 
 WHOLE = {
@@ -288,24 +285,22 @@ async def test_another_candidate_takes_over(name: str) -> None:
 @inside_once
 async def test_none_begins_while_draining(name: str) -> None:
     asked = ASKED[name]
-    with Provider([respond(BYTES)]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            gateway.gateway.draining = True
-            async with gateway.call(asked.request()) as caller:
-                status, headers = await caller.head()
-                assert (status, headers["retry-after"]) == (529 if asked.shape == "messages" else 503, "1")
-            assert not provider.requests
+    async with Provider([respond(BYTES)]) as provider, Inside(CONFIG, provider) as gateway:
+        gateway.gateway.draining = True
+        async with gateway.call(asked.request()) as caller:
+            status, headers = await caller.head()
+            assert (status, headers["retry-after"]) == (529 if asked.shape == "messages" else 503, "1")
+        assert not provider.requests
 
 
 @pytest.mark.parametrize("name", ASKED)
 @inside_once
 async def test_the_listeners_timeout(name: str) -> None:
     config = CONFIG.replace("address: 127.0.0.1", "address: 127.0.0.1, timeout: 300ms")
-    with Provider([until_closed]) as provider:
-        async with Inside(config, provider) as gateway, gateway.call(ASKED[name].request()) as caller:
-            assert (await caller.head())[0] == 504
-            assert gateway.lines[0]["timer"] == "timeout"
-            await provider.seen(lambda: provider.connections[0].closed_by == "peer")
+    async with Provider([until_closed]) as provider, Inside(config, provider) as gateway, gateway.call(ASKED[name].request()) as caller:
+        assert (await caller.head())[0] == 504
+        assert gateway.lines[0]["timer"] == "timeout"
+        await provider.seen(lambda: provider.connections[0].closed_by == "peer")
 
 
 @inside_once
@@ -348,19 +343,18 @@ async def test_leaving(phase: str, name: str, reset: bool) -> None:
     """Whatever goes on for them ends, and the upstream's connection with it."""
     steps, begun = PHASES[phase]
     asked = ASKED[name]
-    with Provider(lambda request: steps) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            async with gateway.call(asked.request()) as caller:
-                await provider.seen(lambda: provider.requests)
-                if begun:
-                    await caller.head()
-                caller.leave(reset)
-                await provider.seen(lambda: provider.connections[0].closed_by == "peer")
-                await gateway.until(lambda: gateway.idle and gateway.lines)
-            line = line_of(gateway, asked)
-            assert line["client_left"] is True
-            assert "error" not in line
-            assert len(provider.requests) == 1
+    async with Provider(lambda request: steps) as provider, Inside(CONFIG, provider) as gateway:
+        async with gateway.call(asked.request()) as caller:
+            await provider.seen(lambda: provider.requests)
+            if begun:
+                await caller.head()
+            caller.leave(reset)
+            await provider.seen(lambda: provider.connections[0].closed_by == "peer")
+            await gateway.until(lambda: gateway.idle and gateway.lines)
+        line = line_of(gateway, asked)
+        assert line["client_left"] is True
+        assert "error" not in line
+        assert len(provider.requests) == 1
 
 
 # ---- what is charged ----
@@ -391,12 +385,11 @@ CHARGED: dict[str, tuple[str, Steps, dict[str, int]]] = {
 @inside_once
 async def test_charged(name: str) -> None:
     operation, steps, tokens = CHARGED[name]
-    with Provider(steps) as provider:
-        async with Inside(CONFIG, provider) as gateway, gateway.call(ASKED[operation].request()) as caller:
-            _, headers = await caller.head()
-            await caller.body(headers)
-            await gateway.until(lambda: gateway.lines)
-            assert gateway.lines[0]["tokens"] == tokens
+    async with Provider(steps) as provider, Inside(CONFIG, provider) as gateway, gateway.call(ASKED[operation].request()) as caller:
+        _, headers = await caller.head()
+        await caller.body(headers)
+        await gateway.until(lambda: gateway.lines)
+        assert gateway.lines[0]["tokens"] == tokens
 
 
 @inside_once
@@ -418,12 +411,11 @@ async def test_the_prompt_of_a_whole_answer_that_nobody_waits_for_is_charged(nam
     asked = (
         request("/v1/chat/completions", body) if name == "chat" else request(ASKED[name].path, ASKED[name].body | {"input": "word " * 800})
     )
-    with Provider([until_closed]) as provider:
-        async with Inside(CONFIG, provider) as gateway, gateway.call(asked) as caller:
-            await provider.seen(lambda: provider.requests)
-            caller.leave()
-            await gateway.until(lambda: gateway.lines)
-            assert 900 < gateway.lines[0]["tokens"]["input"] < 1100
+    async with Provider([until_closed]) as provider, Inside(CONFIG, provider) as gateway, gateway.call(asked) as caller:
+        await provider.seen(lambda: provider.requests)
+        caller.leave()
+        await gateway.until(lambda: gateway.lines)
+        assert 900 < gateway.lines[0]["tokens"]["input"] < 1100
 
 
 @inside_once
@@ -485,12 +477,11 @@ UNKNOWN = respond({"type": "error", "error": {"type": "not_found_error", "messag
 @inside_once
 async def test_an_upstream_without_a_count_is_estimated(answer: bytes) -> None:
     """Its own callers' API, and no such path."""
-    with Provider([answer]) as provider:
-        async with Inside(CONFIG, provider) as gateway, gateway.call(ASKED["count_tokens"].request()) as caller:
-            status, headers = await caller.head()
-            assert (status, headers["x-dragoman-estimate"]) == (200, "true")
-            assert orjson.loads(await caller.body(headers))["input_tokens"] > 0
-            assert provider.requests[0].target == "/v1/messages/count_tokens"
+    async with Provider([answer]) as provider, Inside(CONFIG, provider) as gateway, gateway.call(ASKED["count_tokens"].request()) as caller:
+        status, headers = await caller.head()
+        assert (status, headers["x-dragoman-estimate"]) == (200, "true")
+        assert orjson.loads(await caller.body(headers))["input_tokens"] > 0
+        assert provider.requests[0].target == "/v1/messages/count_tokens"
 
 
 @inside_once
@@ -577,17 +568,16 @@ async def test_a_native_background_response_is_charged_once(streamed: bool) -> N
             return [stream_head(), *map(chunk, EVENTS), LAST_CHUNK]
         return [respond(next(answers))]
 
-    with Provider(script) as provider:
-        async with Inside(KEYED, provider) as gateway:
-            await call(gateway, "/v1/responses", ITEMS | {"background": True})
+    async with Provider(script) as provider, Inside(KEYED, provider) as gateway:
+        await call(gateway, "/v1/responses", ITEMS | {"background": True})
+        await call(gateway, "/v1/responses/resp_1", method="GET")
+        if streamed:
+            await call(gateway, "/v1/responses/resp_1?stream=true", method="GET")
+        for _ in range(2):
             await call(gateway, "/v1/responses/resp_1", method="GET")
-            if streamed:
-                await call(gateway, "/v1/responses/resp_1?stream=true", method="GET")
-            for _ in range(2):
-                await call(gateway, "/v1/responses/resp_1", method="GET")
-            tokens = [line.get("tokens") for line in gateway.lines]
-            assert tokens == [None, None, {"input": 30, "output": 4, "cached": 0}, *[None] * (len(tokens) - 3)]
-            assert all(line["upstream"] == "responses/m" for line in gateway.lines)
+        tokens = [line.get("tokens") for line in gateway.lines]
+        assert tokens == [None, None, {"input": 30, "output": 4, "cached": 0}, *[None] * (len(tokens) - 3)]
+        assert all(line["upstream"] == "responses/m" for line in gateway.lines)
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
@@ -619,11 +609,10 @@ async def test_a_native_background_stream_is_charged_at_its_own_end() -> None:
     def script(asked: Request) -> Steps:
         return [stream_head(), *map(chunk, EVENTS), LAST_CHUNK] if asked.method == "POST" else [respond(DONE)]
 
-    with Provider(script) as provider:
-        async with Inside(KEYED, provider) as gateway:
-            await call(gateway, "/v1/responses", ITEMS | {"background": True, "stream": True})
-            await call(gateway, "/v1/responses/resp_1", method="GET")
-            assert ["tokens" in line for line in gateway.lines] == [True, False]
+    async with Provider(script) as provider, Inside(KEYED, provider) as gateway:
+        await call(gateway, "/v1/responses", ITEMS | {"background": True, "stream": True})
+        await call(gateway, "/v1/responses/resp_1", method="GET")
+        assert ["tokens" in line for line in gateway.lines] == [True, False]
 
 
 @inside_once
@@ -632,11 +621,10 @@ async def test_a_native_background_stream_that_is_left_is_charged_when_it_is_rea
         return [stream_head(), chunk(EVENTS[0]), chunk(DELTA), until_closed] if asked.method == "POST" else [respond(DONE)]
 
     body = ITEMS | {"background": True, "stream": True}
-    with Provider(script) as provider:
-        async with Inside(KEYED, provider) as gateway:
-            async with gateway.call(request("/v1/responses", body, authorization="Bearer a-key-of-somebody")) as caller:
-                await caller.head()
-                caller.leave()
-                await gateway.until(lambda: gateway.idle and gateway.lines)
-            await call(gateway, "/v1/responses/resp_1", method="GET")
-            assert ["tokens" in line for line in gateway.lines] == [False, True]
+    async with Provider(script) as provider, Inside(KEYED, provider) as gateway:
+        async with gateway.call(request("/v1/responses", body, authorization="Bearer a-key-of-somebody")) as caller:
+            await caller.head()
+            caller.leave()
+            await gateway.until(lambda: gateway.idle and gateway.lines)
+        await call(gateway, "/v1/responses/resp_1", method="GET")
+        assert ["tokens" in line for line in gateway.lines] == [False, True]

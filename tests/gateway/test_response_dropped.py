@@ -30,13 +30,12 @@ def script(request: Request) -> Steps:
 @inside_once
 async def test_it_is_told(client: str, upstream: str, stream: bool) -> None:
     label = LABELS[upstream] if client != upstream else ""  # carried as it came: nothing is lost
-    with Provider(script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            async with gateway.ask(client, f"{upstream}/m", stream=stream) as caller:
-                status, headers = await caller.head()
-                assert status == 200
-                await caller.body(headers)
-            await gateway.until(lambda: gateway.lines)
-            assert headers.get("x-dragoman-response-dropped", "") == ("" if stream else label)
-            assert gateway.lines[0].get("response_dropped", []) == ([label] if label else [])
-            assert gateway.gateway.metrics.unknown._value.get() == bool(label)
+    async with Provider(script) as provider, Inside(CONFIG, provider) as gateway:
+        async with gateway.ask(client, f"{upstream}/m", stream=stream) as caller:
+            status, headers = await caller.head()
+            assert status == 200
+            await caller.body(headers)
+        await gateway.until(lambda: gateway.lines)
+        assert headers.get("x-dragoman-response-dropped", "") == ("" if stream else label)
+        assert gateway.lines[0].get("response_dropped", []) == ([label] if label else [])
+        assert gateway.gateway.metrics.unknown._value.get() == bool(label)

@@ -96,24 +96,23 @@ async def test_it_is_read_on_at_another_replica(shape: str, upstream: str, tmp_p
     """What the caller reads in two pieces is what it would have read in one; the upstream is asked once, and goes on meanwhile."""
     gate = Gate()
     config = configuration(upstream, tmp_path / "state")
-    with Provider(script("Hello", gate=gate)) as provider:
-        async with Inside(config, provider) as gateway, Inside(config, provider) as other:
-            async with asking(gateway, shape) as caller:
-                _, headers = await caller.head()
-                first = await some(caller, b"Hello")
-                caller.leave()
-            token, last, _ = first[-1]
-            assert headers["x-dragoman-resume"] == token.decode()
-            async with again(other, shape, b"%b:%d" % (token, last)) as caller:
-                gate.open()
-                status, headers = await caller.head()
-                rest = events(await caller.body(headers))
-            async with again(gateway, shape, b"%b:%d" % (token, 0)) as caller:
-                _, headers = await caller.head()
-                all_but_one = events(await caller.body(headers))
-            await gateway.until(lambda: gateway.idle and gateway.lines)
-            assert (status, gateway.lines[0]["status"], "error" in gateway.lines[0]) == (200, 200, False)
-            assert b'dragoman_resumes_total{result="resumed"} 1.0' in other.gateway.metrics.text()
+    async with Provider(script("Hello", gate=gate)) as provider, Inside(config, provider) as gateway, Inside(config, provider) as other:
+        async with asking(gateway, shape) as caller:
+            _, headers = await caller.head()
+            first = await some(caller, b"Hello")
+            caller.leave()
+        token, last, _ = first[-1]
+        assert headers["x-dragoman-resume"] == token.decode()
+        async with again(other, shape, b"%b:%d" % (token, last)) as caller:
+            gate.open()
+            status, headers = await caller.head()
+            rest = events(await caller.body(headers))
+        async with again(gateway, shape, b"%b:%d" % (token, 0)) as caller:
+            _, headers = await caller.head()
+            all_but_one = events(await caller.body(headers))
+        await gateway.until(lambda: gateway.idle and gateway.lines)
+        assert (status, gateway.lines[0]["status"], "error" in gateway.lines[0]) == (200, 200, False)
+        assert b'dragoman_resumes_total{result="resumed"} 1.0' in other.gateway.metrics.text()
     whole = first + rest
     assert [number for _, number, _ in whole] == list(range(len(whole)))
     assert whole[1:] == all_but_one
@@ -167,16 +166,15 @@ async def test_comments_and_the_upstreams_own_ids(shape: str) -> None:
 @pytest.mark.parametrize("shape", ["chat", "messages"])
 @inside_once
 async def test_a_stream_that_is_over_is_read_again(shape: str) -> None:
-    with Provider(script("Hello", gate=None)) as provider:
-        async with Inside(configuration("chat"), provider) as gateway:
-            async with asking(gateway, shape) as caller:
+    async with Provider(script("Hello", gate=None)) as provider, Inside(configuration("chat"), provider) as gateway:
+        async with asking(gateway, shape) as caller:
+            _, headers = await caller.head()
+            whole = events(await caller.body(headers))
+        await gateway.until(lambda: gateway.idle)
+        for token, number, _ in whole:
+            async with again(gateway, shape, b"%b:%d" % (token, number)) as caller:
                 _, headers = await caller.head()
-                whole = events(await caller.body(headers))
-            await gateway.until(lambda: gateway.idle)
-            for token, number, _ in whole:
-                async with again(gateway, shape, b"%b:%d" % (token, number)) as caller:
-                    _, headers = await caller.head()
-                    assert events(await caller.body(headers)) == whole[number + 1 :]
+                assert events(await caller.body(headers)) == whole[number + 1 :]
 
 
 KEYS = "access_keys: [{key: sk-one, name: one}, {key: sk-two, name: two}]"
@@ -184,18 +182,17 @@ KEYS = "access_keys: [{key: sk-one, name: one}, {key: sk-two, name: two}]"
 
 @inside_once
 async def test_only_the_key_that_began_it() -> None:
-    with Provider(script("Hello", gate=None)) as provider:
-        async with Inside(configuration("chat", keys=KEYS), provider) as gateway:
-            async with asking(gateway, "chat", "sk-one") as caller:
-                _, headers = await caller.head()
-                token, *_ = events(await caller.body(headers))[0]
-            found = []
-            for key, last in (("sk-two", token), ("sk-one", b"0" * 32), ("sk-none", token), ("sk-one", token)):
-                async with again(gateway, "chat", last + b":0", key) as caller:
-                    status, headers = await caller.head()
-                    found.append((status, b"Hello" in await caller.body(headers)))
-            assert found == [(404, False), (404, False), (401, False), (200, True)]
-            assert b'dragoman_resumes_total{result="missed"} 2.0' in gateway.gateway.metrics.text()
+    async with Provider(script("Hello", gate=None)) as provider, Inside(configuration("chat", keys=KEYS), provider) as gateway:
+        async with asking(gateway, "chat", "sk-one") as caller:
+            _, headers = await caller.head()
+            token, *_ = events(await caller.body(headers))[0]
+        found = []
+        for key, last in (("sk-two", token), ("sk-one", b"0" * 32), ("sk-none", token), ("sk-one", token)):
+            async with again(gateway, "chat", last + b":0", key) as caller:
+                status, headers = await caller.head()
+                found.append((status, b"Hello" in await caller.body(headers)))
+        assert found == [(404, False), (404, False), (401, False), (200, True)]
+        assert b'dragoman_resumes_total{result="missed"} 2.0' in gateway.gateway.metrics.text()
     assert len(provider.requests) == 1
 
 
@@ -212,26 +209,25 @@ async def test_a_key_that_is_revoked_meanwhile(tmp_path: Path) -> None:
     """And a reload that leaves nothing of the configuration: what was begun ends, for who reads on already; nobody else comes in."""
     gate, gone = Gate(), conf.loads("model_providers: [{model: demo/*}]\naccess_keys: [{key: sk-two, name: two}]", environ={})
     config = configuration("chat", tmp_path / "state", KEYS)
-    with Provider(script("Hello", gate=gate)) as provider:
-        async with Inside(config, provider) as gateway, Inside(config, provider) as other:
-            async with asking(gateway, "messages", "sk-one") as caller:
-                await caller.head()
-                first = await some(caller, b"Hello")
-                caller.leave()
-            token, last, _ = first[-1]
-            async with again(other, "messages", b"%b:%d" % (token, last - 1), "sk-one") as reader:
-                await reader.head()
-                said = await reader.until(b"Hello")
-                for one in (gateway, other):
-                    one.gateway.adopt(gone)
-                async with again(other, "messages", b"%b:0" % token, "sk-one") as caller:
-                    assert (await caller.head())[0] == 401
-                async with again(other, "messages", b"%b:0" % token, "sk-two") as caller:
-                    assert (await caller.head())[0] == 404
-                gate.open()
-                said += await reader.until(b"message_stop")
-            await gateway.until(lambda: gateway.idle and gateway.lines)
-            assert (gateway.lines[0]["status"], "error" in gateway.lines[0], gateway.lines[0]["key"]) == (200, False, "one")
+    async with Provider(script("Hello", gate=gate)) as provider, Inside(config, provider) as gateway, Inside(config, provider) as other:
+        async with asking(gateway, "messages", "sk-one") as caller:
+            await caller.head()
+            first = await some(caller, b"Hello")
+            caller.leave()
+        token, last, _ = first[-1]
+        async with again(other, "messages", b"%b:%d" % (token, last - 1), "sk-one") as reader:
+            await reader.head()
+            said = await reader.until(b"Hello")
+            for one in (gateway, other):
+                one.gateway.adopt(gone)
+            async with again(other, "messages", b"%b:0" % token, "sk-one") as caller:
+                assert (await caller.head())[0] == 401
+            async with again(other, "messages", b"%b:0" % token, "sk-two") as caller:
+                assert (await caller.head())[0] == 404
+            gate.open()
+            said += await reader.until(b"message_stop")
+        await gateway.until(lambda: gateway.idle and gateway.lines)
+        assert (gateway.lines[0]["status"], "error" in gateway.lines[0], gateway.lines[0]["key"]) == (200, False, "one")
     found = events(said)
     assert [number for _, number, _ in found] == list(range(last, last + len(found)))
     assert len(provider.requests) == 1
@@ -239,12 +235,11 @@ async def test_a_key_that_is_revoked_meanwhile(tmp_path: Path) -> None:
 
 @inside_once
 async def test_an_id_of_another_kind_is_none_of_ours() -> None:
-    with Provider(script("Hello", gate=None)) as provider:
-        async with Inside(configuration("chat"), provider) as gateway:
-            for last in FOREIGN:
-                async with again(gateway, "chat", last) as caller:
-                    status, headers = await caller.head()
-                    assert (status, b"Hello" in await caller.body(headers)) == (200, True)
+    async with Provider(script("Hello", gate=None)) as provider, Inside(configuration("chat"), provider) as gateway:
+        for last in FOREIGN:
+            async with again(gateway, "chat", last) as caller:
+                status, headers = await caller.head()
+                assert (status, b"Hello" in await caller.body(headers)) == (200, True)
     assert len(provider.requests) == len(FOREIGN)
 
 
@@ -254,44 +249,42 @@ async def test_an_event_that_there_is_not(runs: bool, monkeypatch: pytest.Monkey
     """Of a stream that is over, and of one that runs; nothing waits for it, and no upstream is asked."""
     monkeypatch.setattr(resumable, "AHEAD", 0.2)
     gate = Gate()
-    with Provider(script("Hello", gate=gate if runs else None)) as provider:
-        async with Inside(configuration("chat"), provider) as gateway:
-            async with asking(gateway, "responses") as begun:
-                _, headers = await begun.head()
-                token = headers["x-dragoman-resume"]
-                first = await some(begun, b"Hello" if runs else b"response.completed")
-                id = json.loads(first[0][2].partition(b"data: ")[2])["response"]["id"]
-                if not runs:
-                    await gateway.until(lambda: gateway.idle)
-                last, found = first[-1][1], []
-                for number in (last + 1, last + 2, 999_999_999):
-                    async with again(gateway, "responses", f"{token}:{number}".encode()) as caller:
-                        found.append((await caller.head())[0])
-                for number in (last + 1, 999_999_999_999_999):
-                    ask = f"GET /v1/responses/{id}?stream=true&starting_after={number} HTTP/1.1\r\nHost: x\r\n\r\n"
-                    async with gateway.call(ask.encode()) as caller:
-                        found.append((await caller.head())[0])
-                assert found == [404] * 5
-                async with again(gateway, "responses", f"{token}:{last}".encode()) as caller:
-                    gate.open()
-                    status, headers = await caller.head()
-                    assert (status, b"response.completed" in await caller.body(headers)) == (200, runs)
-            await gateway.until(lambda: gateway.idle)
+    async with Provider(script("Hello", gate=gate if runs else None)) as provider, Inside(configuration("chat"), provider) as gateway:
+        async with asking(gateway, "responses") as begun:
+            _, headers = await begun.head()
+            token = headers["x-dragoman-resume"]
+            first = await some(begun, b"Hello" if runs else b"response.completed")
+            id = json.loads(first[0][2].partition(b"data: ")[2])["response"]["id"]
+            if not runs:
+                await gateway.until(lambda: gateway.idle)
+            last, found = first[-1][1], []
+            for number in (last + 1, last + 2, 999_999_999):
+                async with again(gateway, "responses", f"{token}:{number}".encode()) as caller:
+                    found.append((await caller.head())[0])
+            for number in (last + 1, 999_999_999_999_999):
+                ask = f"GET /v1/responses/{id}?stream=true&starting_after={number} HTTP/1.1\r\nHost: x\r\n\r\n"
+                async with gateway.call(ask.encode()) as caller:
+                    found.append((await caller.head())[0])
+            assert found == [404] * 5
+            async with again(gateway, "responses", f"{token}:{last}".encode()) as caller:
+                gate.open()
+                status, headers = await caller.head()
+                assert (status, b"response.completed" in await caller.body(headers)) == (200, runs)
+        await gateway.until(lambda: gateway.idle)
     assert len(provider.requests) == 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @inside_once
 async def test_a_stream_that_fails_is_told_again_as_it_was(shape: str) -> None:
-    with Provider(script("Hello", gate=None, end=[close])) as provider:
-        async with Inside(configuration("chat"), provider) as gateway:
-            async with asking(gateway, shape) as caller:
-                _, headers = await caller.head()
-                whole = events(await caller.body(headers))
-            assert b"error" in whole[-1][2] + whole[-2][2]
-            async with again(gateway, shape, whole[0][0] + b":0") as caller:
-                _, headers = await caller.head()
-                assert events(await caller.body(headers)) == whole[1:]
+    async with Provider(script("Hello", gate=None, end=[close])) as provider, Inside(configuration("chat"), provider) as gateway:
+        async with asking(gateway, shape) as caller:
+            _, headers = await caller.head()
+            whole = events(await caller.body(headers))
+        assert b"error" in whole[-1][2] + whole[-2][2]
+        async with again(gateway, shape, whole[0][0] + b":0") as caller:
+            _, headers = await caller.head()
+            assert events(await caller.body(headers)) == whole[1:]
 
 
 @inside_once
@@ -299,14 +292,13 @@ async def test_what_is_refused_or_no_stream_is_as_ever() -> None:
     def answer(request: Request) -> Steps:
         return [respond(SPEECH["chat"].whole)] if not request.json.get("stream") else [respond({"error": {"message": "No."}}, 400)]
 
-    with Provider(answer) as provider:
-        async with Inside(configuration("chat"), provider) as gateway:
-            for stream, expected in ((False, 200), (True, 400)):
-                async with asking(gateway, "chat", stream=stream) as caller:
-                    status, headers = await caller.head()
-                    await caller.body(headers)
-                    assert (status, "x-dragoman-resume" in headers) == (expected, False)
-            await gateway.until(lambda: gateway.idle)
+    async with Provider(answer) as provider, Inside(configuration("chat"), provider) as gateway:
+        for stream, expected in ((False, 200), (True, 400)):
+            async with asking(gateway, "chat", stream=stream) as caller:
+                status, headers = await caller.head()
+                await caller.body(headers)
+                assert (status, "x-dragoman-resume" in headers) == (expected, False)
+        await gateway.until(lambda: gateway.idle)
 
 
 @inside_once
@@ -314,15 +306,14 @@ async def test_nobody_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while the upstream's call ends, and what it used is charged."""
     monkeypatch.setattr(resuming, "GOES_ON", 0.2)
     monkeypatch.setattr(resuming, "LOOK", 0.05)
-    with Provider(script("Hello", gate=None, end=[until_closed])) as provider:
-        async with Inside(configuration("chat"), provider) as gateway:
-            async with asking(gateway, "chat") as caller:
-                await caller.head()
-                await caller.until(b"Hello")
-                caller.leave()
-                await provider.seen(lambda: provider.connections[0].closed_by == "peer")
-            await gateway.until(lambda: gateway.idle and gateway.lines)
-            assert (gateway.lines[0]["client_left"], gateway.lines[0]["tokens"]["output"] > 0) == (True, True)
+    async with Provider(script("Hello", gate=None, end=[until_closed])) as provider, Inside(configuration("chat"), provider) as gateway:
+        async with asking(gateway, "chat") as caller:
+            await caller.head()
+            await caller.until(b"Hello")
+            caller.leave()
+            await provider.seen(lambda: provider.connections[0].closed_by == "peer")
+        await gateway.until(lambda: gateway.idle and gateway.lines)
+        assert (gateway.lines[0]["client_left"], gateway.lines[0]["tokens"]["output"] > 0) == (True, True)
 
 
 @inside_once
@@ -330,17 +321,16 @@ async def test_it_goes_on_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(resuming, "GOES_ON", 0.1)
     monkeypatch.setattr(resuming, "LOOK", 0.05)
     gate = Gate()
-    with Provider(script("Hello", gate=gate)) as provider:
-        async with Inside(configuration("chat"), provider) as gateway:
-            async with asking(gateway, "chat") as caller:
-                await caller.head()
-                token, last, _ = (await some(caller, b"Hello"))[-1]
-                caller.leave()
-            async with again(gateway, "chat", b"%b:%d" % (token, last - 1)) as caller:
-                await caller.head()
-                await caller.until(b"Hello")
-                gateway.gateway.loop.call_later(0.5, gate.open)
-                assert b"[DONE]" in await caller.until(b"[DONE]")
+    async with Provider(script("Hello", gate=gate)) as provider, Inside(configuration("chat"), provider) as gateway:
+        async with asking(gateway, "chat") as caller:
+            await caller.head()
+            token, last, _ = (await some(caller, b"Hello"))[-1]
+            caller.leave()
+        async with again(gateway, "chat", b"%b:%d" % (token, last - 1)) as caller:
+            await caller.head()
+            await caller.until(b"Hello")
+            gateway.gateway.loop.call_later(0.5, gate.open)
+            assert b"[DONE]" in await caller.until(b"[DONE]")
 
 
 @inside_once
@@ -373,26 +363,25 @@ async def test_a_gateway_that_died(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 async def test_a_response_by_its_id_and_number(upstream: str, tmp_path: Path) -> None:
     gate = Gate()
     config = configuration(upstream, tmp_path / "state", KEYS)
-    with Provider(script("Hello", gate=gate)) as provider:
-        async with Inside(config, provider) as gateway, Inside(config, provider) as other:
-            async with asking(gateway, "responses", "sk-one") as caller:
-                await caller.head()
-                first = await some(caller, b"Hello")
-                caller.leave()
-            data = [json.loads(rest.partition(b"data: ")[2]) for _, _, rest in first]
-            path = f"/v1/responses/{data[0]['response']['id']}?stream=true&starting_after={data[-1]['sequence_number']}"
-            for key, expected in (("sk-two", 404), ("sk-one", 200)):
-                ask = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
-                async with other.call(ask) as caller:
-                    if expected == 200:
-                        gate.open()
-                    status, headers = await caller.head()
-                    said = await caller.body(headers)
-                    assert status == expected
-            more = [json.loads(line[6:]) for line in said.splitlines() if line.startswith(b"data: {")]
-            numbers = [event["sequence_number"] for event in [*data, *more]]
-            assert numbers == list(range(len(numbers)))
-            assert more[-1]["response"]["output"][0]["content"][0]["text"] == "Hello world"
+    async with Provider(script("Hello", gate=gate)) as provider, Inside(config, provider) as gateway, Inside(config, provider) as other:
+        async with asking(gateway, "responses", "sk-one") as caller:
+            await caller.head()
+            first = await some(caller, b"Hello")
+            caller.leave()
+        data = [json.loads(rest.partition(b"data: ")[2]) for _, _, rest in first]
+        path = f"/v1/responses/{data[0]['response']['id']}?stream=true&starting_after={data[-1]['sequence_number']}"
+        for key, expected in (("sk-two", 404), ("sk-one", 200)):
+            ask = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+            async with other.call(ask) as caller:
+                if expected == 200:
+                    gate.open()
+                status, headers = await caller.head()
+                said = await caller.body(headers)
+                assert status == expected
+        more = [json.loads(line[6:]) for line in said.splitlines() if line.startswith(b"data: {")]
+        numbers = [event["sequence_number"] for event in [*data, *more]]
+        assert numbers == list(range(len(numbers)))
+        assert more[-1]["response"]["output"][0]["content"][0]["text"] == "Hello world"
 
 
 @pytest.mark.parametrize("leaves", ["reset", "closed", "Close"])
@@ -403,68 +392,65 @@ async def test_a_response_over_a_websocket(upstream: str, leaves: str, tmp_path:
     gate = Gate()
     config = configuration(upstream, tmp_path / "state", KEYS).replace("access_key: k", "access_key: k, capabilities: {r.stateful: false}")
     key = {"authorization": "Bearer sk-one"}
-    with Provider(script("Hello", gate=gate)) as provider:
-        async with Inside(config, provider) as gateway, Inside(config, provider) as other:
-            first: dict[str, list[Any]] = {"a": [], "b": []}
-            async with connected(gateway, X_Dragoman_Resume="1", **key) as socket:
-                for lane in first:
-                    socket.create(model="up/m", input="Hi", stream_id=lane)
-                while not all(any("Hello" in str(event) for event in found) for found in first.values()):
-                    event = await socket.event()
-                    first[event["stream_id"]].append(event)
-                if leaves == "Close":
-                    socket.say(CloseConnection(1000))
-                    assert await socket.closed() == 1000
-                else:
-                    socket.caller.leave(reset=leaves == "reset")
-            await gateway.until(lambda: not gateway.gateway.live.sockets)
-            gate.open()
-            for found in first.values():
-                path = f"/v1/responses/{found[0]['response']['id']}?stream=true&starting_after={found[-1]['sequence_number']}"
-                async with other.call(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-one\r\n\r\n".encode()) as caller:
-                    _, headers = await caller.head()
-                    said = await caller.body(headers)
-                more = [json.loads(line[6:]) for line in said.splitlines() if line.startswith(b"data: {")]
-                numbers = [event["sequence_number"] for event in [*found, *more]]
-                assert numbers == list(range(len(numbers)))
-                assert more[-1]["response"]["output"][0]["content"][0]["text"] == "Hello world"
-            await gateway.until(lambda: gateway.idle and len(gateway.lines) == 3)
-            assert ["error" in line for line in gateway.lines] == [False] * 3
+    async with Provider(script("Hello", gate=gate)) as provider, Inside(config, provider) as gateway, Inside(config, provider) as other:
+        first: dict[str, list[Any]] = {"a": [], "b": []}
+        async with connected(gateway, X_Dragoman_Resume="1", **key) as socket:
+            for lane in first:
+                socket.create(model="up/m", input="Hi", stream_id=lane)
+            while not all(any("Hello" in str(event) for event in found) for found in first.values()):
+                event = await socket.event()
+                first[event["stream_id"]].append(event)
+            if leaves == "Close":
+                socket.say(CloseConnection(1000))
+                assert await socket.closed() == 1000
+            else:
+                socket.caller.leave(reset=leaves == "reset")
+        await gateway.until(lambda: not gateway.gateway.live.sockets)
+        gate.open()
+        for found in first.values():
+            path = f"/v1/responses/{found[0]['response']['id']}?stream=true&starting_after={found[-1]['sequence_number']}"
+            async with other.call(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-one\r\n\r\n".encode()) as caller:
+                _, headers = await caller.head()
+                said = await caller.body(headers)
+            more = [json.loads(line[6:]) for line in said.splitlines() if line.startswith(b"data: {")]
+            numbers = [event["sequence_number"] for event in [*found, *more]]
+            assert numbers == list(range(len(numbers)))
+            assert more[-1]["response"]["output"][0]["content"][0]["text"] == "Hello world"
+        await gateway.until(lambda: gateway.idle and len(gateway.lines) == 3)
+        assert ["error" in line for line in gateway.lines] == [False] * 3
     assert len(provider.requests) == 2
 
 
 @inside_once
 async def test_events_that_are_no_longer_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resumable, "RING", 600)
-    with Provider(script(*"abcdefghij", gate=None)) as provider:
-        async with Inside(configuration("chat"), provider) as gateway:
-            async with asking(gateway, "chat") as caller:
-                _, headers = await caller.head()
-                whole = events(await caller.body(headers))
-            await gateway.until(lambda: gateway.idle)
-            token, found = whole[0][0], []
-            for number in (0, whole[-2][1]):
-                async with again(gateway, "chat", b"%b:%d" % (token, number)) as caller:
-                    status, headers = await caller.head()
-                    await caller.body(headers)
-                    found.append(status)
-            assert found == [404, 200]
+    async with Provider(script(*"abcdefghij", gate=None)) as provider, Inside(configuration("chat"), provider) as gateway:
+        async with asking(gateway, "chat") as caller:
+            _, headers = await caller.head()
+            whole = events(await caller.body(headers))
+        await gateway.until(lambda: gateway.idle)
+        token, found = whole[0][0], []
+        for number in (0, whole[-2][1]):
+            async with again(gateway, "chat", b"%b:%d" % (token, number)) as caller:
+                status, headers = await caller.head()
+                await caller.body(headers)
+                found.append(status)
+        assert found == [404, 200]
 
 
 @inside_once
 async def test_too_many_are_not_resumable_and_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resumable, "MOST", 2)
-    with Provider(script("Hello", gate=None)) as provider:
-        async with Inside(configuration("chat"), provider) as gateway:
-            found = []
-            for _ in range(3):
-                async with asking(gateway, "chat") as caller:
-                    status, headers = await caller.head()
-                    said = await caller.body(headers)
-                    found.append((status, "x-dragoman-resume" in headers, b"Hello" in said))
-                await gateway.until(lambda: gateway.idle)
-            assert found == [(200, True, True), (200, True, True), (200, False, True)]
-            assert 0 < gateway.gateway.state.streams.bytes < 4000
+    async with Provider(script("Hello", gate=None)) as provider, Inside(configuration("chat"), provider) as gateway:
+        found = []
+        for _ in range(3):
+            async with asking(gateway, "chat") as caller:
+                status, headers = await caller.head()
+                said = await caller.body(headers)
+                found.append((status, "x-dragoman-resume" in headers, b"Hello" in said))
+            await gateway.until(lambda: gateway.idle)
+        assert found == [(200, True, True), (200, True, True), (200, False, True)]
+        assert 0 < gateway.gateway.state.streams.bytes < 4000
 
 
 @inside_once

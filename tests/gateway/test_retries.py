@@ -201,28 +201,25 @@ BUSY = {"error": {"message": "Busy.", "type": "server_error", "code": "busy"}}
 @inside_once
 async def test_attempts_are_counted() -> None:
     policy = "retry_policy: {max_attempts: 3, backoff: {base: 10ms, max: 20ms}}"
-    with Provider([respond(BUSY, 503)]) as provider:
-        async with Inside(once(policy), provider) as gateway, gateway.ask("chat", "up/m") as caller:
-            assert (await caller.head())[0] == 503
-            assert len(provider.requests) == 3
+    async with Provider([respond(BUSY, 503)]) as provider, Inside(once(policy), provider) as gateway, gateway.ask("chat", "up/m") as caller:
+        assert (await caller.head())[0] == 503
+        assert len(provider.requests) == 3
 
 
 @inside_once
 async def test_the_third_attempt_succeeds() -> None:
     policy = "retry_policy: {max_attempts: 3, backoff: {base: 10ms, max: 20ms}}"
     script = in_turn([respond(BUSY, 503)], [respond(BUSY, 500)], [respond(SPEECH["chat"].whole)])
-    with Provider(script) as provider:
-        async with Inside(once(policy), provider) as gateway, gateway.ask("chat", "up/m") as caller:
-            assert (await caller.head())[0] == 200
+    async with Provider(script) as provider, Inside(once(policy), provider) as gateway, gateway.ask("chat", "up/m") as caller:
+        assert (await caller.head())[0] == 200
 
 
 @inside_once
 async def test_only_the_listed_statuses() -> None:
     policy = "retry_policy: {max_attempts: 3, on_status_codes: [503], backoff: {base: 10ms, max: 20ms}}"
-    with Provider([respond(BUSY, 500)]) as provider:
-        async with Inside(once(policy), provider) as gateway, gateway.ask("chat", "up/m") as caller:
-            assert (await caller.head())[0] == 500
-            assert len(provider.requests) == 1
+    async with Provider([respond(BUSY, 500)]) as provider, Inside(once(policy), provider) as gateway, gateway.ask("chat", "up/m") as caller:
+        assert (await caller.head())[0] == 500
+        assert len(provider.requests) == 1
 
 
 @pytest.mark.parametrize(("seconds", "requests"), [("1", 2), ("9", 1)])
@@ -231,13 +228,12 @@ async def test_retry_after(seconds: str, requests: int) -> None:
     """Honoured as far as the policy allows a pause; beyond that the caller is told it."""
     policy = "retry_policy: {max_attempts: 2, backoff: {base: 10ms, max: 2s}}"
     busy = respond({"error": {"message": "Later.", "type": "rate_limit_error"}}, 429, retry_after=seconds)
-    with Provider([busy]) as provider:
-        async with Inside(once(policy), provider) as gateway, gateway.ask("chat", "up/m") as caller:
-            began = asyncio.get_running_loop().time()
-            status, headers = await caller.head()
-            assert (status, headers["retry-after"]) == (429, seconds)
-            assert len(provider.requests) == requests
-            assert (asyncio.get_running_loop().time() - began > 0.9) == (requests == 2)
+    async with Provider([busy]) as provider, Inside(once(policy), provider) as gateway, gateway.ask("chat", "up/m") as caller:
+        began = asyncio.get_running_loop().time()
+        status, headers = await caller.head()
+        assert (status, headers["retry-after"]) == (429, seconds)
+        assert len(provider.requests) == requests
+        assert (asyncio.get_running_loop().time() - began > 0.9) == (requests == 2)
 
 
 @inside_once
@@ -262,26 +258,24 @@ async def test_without_a_policy_a_status_goes_to_the_caller_as_it_is() -> None:
 )
 @inside_once
 async def test_what_was_read_and_not_answered_is_sent_again_only_where_the_policy_says_so(policy: str, requests: int, end: Step) -> None:
-    with Provider([end]) as provider:
-        async with Inside(once(policy), provider) as gateway:
-            async with gateway.ask("chat", "up/m") as caller:
-                assert (await caller.head())[0] == 502
-            await gateway.until(lambda: gateway.lines)
-            assert len(provider.requests) == requests
-            assert (gateway.lines[0]["attempts"], gateway.lines[0]["sendings"]) == (requests, requests)
+    async with Provider([end]) as provider, Inside(once(policy), provider) as gateway:
+        async with gateway.ask("chat", "up/m") as caller:
+            assert (await caller.head())[0] == 502
+        await gateway.until(lambda: gateway.lines)
+        assert len(provider.requests) == requests
+        assert (gateway.lines[0]["attempts"], gateway.lines[0]["sendings"]) == (requests, requests)
 
 
 @pytest.mark.parametrize("policy", ["weight: 1", "retry_policy: {max_attempts: 1}"])
 @inside_once
 async def test_a_kept_connection_on_which_the_request_was_read_is_not_stale(policy: str) -> None:
-    with Provider(in_turn([respond(SPEECH["chat"].whole)], [close])) as provider:
-        async with Inside(once(policy), provider) as gateway:
-            for status in (200, 502):
-                async with gateway.ask("chat", "up/m") as caller:
-                    assert (await caller.head())[0] == status
-            await gateway.until(lambda: len(gateway.lines) == 2)
-            assert [line["sendings"] for line in gateway.lines] == [1, 1]
-            assert len(provider.requests) == 2
+    async with Provider(in_turn([respond(SPEECH["chat"].whole)], [close])) as provider, Inside(once(policy), provider) as gateway:
+        for status in (200, 502):
+            async with gateway.ask("chat", "up/m") as caller:
+                assert (await caller.head())[0] == status
+        await gateway.until(lambda: len(gateway.lines) == 2)
+        assert [line["sendings"] for line in gateway.lines] == [1, 1]
+        assert len(provider.requests) == 2
 
 
 @inside_once
@@ -314,9 +308,8 @@ async def ask(gateway: Inside, times: int, status: int = 200) -> None:
 @inside_once
 async def test_candidates_in_order() -> None:
     seen: list[str] = []
-    with Provider(split({"one": well, "two": well}, seen)) as provider:
-        async with Inside(THREE, provider, WEIGHT1="", WEIGHT2="") as gateway:
-            await ask(gateway, 3)
+    async with Provider(split({"one": well, "two": well}, seen)) as provider, Inside(THREE, provider, WEIGHT1="", WEIGHT2="") as gateway:
+        await ask(gateway, 3)
     assert seen == ["one"] * 3
 
 
@@ -334,20 +327,19 @@ async def test_who_failed_is_passed_over_for_a_while() -> None:
     """And is tried again later, by one request; when it works again it has its place back."""
     seen: list[str] = []
     answers = {"one": UNCOMMITTED["500"], "two": well}
-    with Provider(split(answers, seen)) as provider:
-        async with Inside(THREE, provider, WEIGHT1="", WEIGHT2="") as gateway:
-            now = 0.0
-            clocked = ejection.Ejection(lambda: now, lambda: None)
-            gateway.gateway.services = replace(gateway.gateway.services, ejection=clocked)
-            await ask(gateway, 3)
-            assert seen == ["one", "two", "two", "two"]
-            now += ejection.FIRST
-            await ask(gateway, 2)
-            assert seen[4:] == ["one", "two", "two"]
-            answers["one"] = well
-            now += 2 * ejection.FIRST
-            await ask(gateway, 2)
-            assert seen[7:] == ["one", "one"]
+    async with Provider(split(answers, seen)) as provider, Inside(THREE, provider, WEIGHT1="", WEIGHT2="") as gateway:
+        now = 0.0
+        clocked = ejection.Ejection(lambda: now, lambda: None)
+        gateway.gateway.services = replace(gateway.gateway.services, ejection=clocked)
+        await ask(gateway, 3)
+        assert seen == ["one", "two", "two", "two"]
+        now += ejection.FIRST
+        await ask(gateway, 2)
+        assert seen[4:] == ["one", "two", "two"]
+        answers["one"] = well
+        now += 2 * ejection.FIRST
+        await ask(gateway, 2)
+        assert seen[7:] == ["one", "one"]
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 429])
@@ -359,11 +351,10 @@ async def test_a_callers_own_credential_passes_nobody_over(status: int, own: str
     refused: Steps = [respond({"error": {"message": "No.", "type": "whatever"}}, status)]
     answers: dict[str, Answer] = {"one": lambda speech, streamed: refused, "two": well}
     policy = f", passthrough_auth: {own}, retry_policy: {{max_attempts: 1, on_status_codes: [401-403, 429]}}"
-    with Provider(split(answers, seen)) as provider:
-        async with Inside(THREE, provider, WEIGHT1=policy, WEIGHT2="") as gateway:
-            await ask(gateway, 1)
-            answers["one"] = well
-            await ask(gateway, 1)
+    async with Provider(split(answers, seen)) as provider, Inside(THREE, provider, WEIGHT1=policy, WEIGHT2="") as gateway:
+        await ask(gateway, 1)
+        answers["one"] = well
+        await ask(gateway, 1)
     assert seen == ["one", "two", "one" if kept else "two"]
 
 
@@ -384,9 +375,8 @@ async def test_a_callers_own_limit_told_within_a_stream_passes_nobody_over() -> 
 async def test_nobody_is_refused_because_all_failed_lately() -> None:
     seen: list[str] = []
     answers = {"one": UNCOMMITTED["500"], "two": UNCOMMITTED["500"]}
-    with Provider(split(answers, seen)) as provider:
-        async with Inside(THREE, provider, WEIGHT1="", WEIGHT2="") as gateway:
-            await ask(gateway, 1, 500)
-            answers["two"] = well
-            await ask(gateway, 1)
+    async with Provider(split(answers, seen)) as provider, Inside(THREE, provider, WEIGHT1="", WEIGHT2="") as gateway:
+        await ask(gateway, 1, 500)
+        answers["two"] = well
+        await ask(gateway, 1)
     assert seen[-1] == "two"

@@ -268,16 +268,15 @@ async def test_other_callers_get_no_progress(client: str) -> None:
 @inside_once
 async def test_keep_alives_before_anything(client: str, upstream: str) -> None:
     """Headers came and no event yet: nothing but comments fits in; what fails after them is told in the stream."""
-    with Provider([stream_head(), until_closed]) as provider:
-        async with Inside(timed("timeouts: {idle: 400ms}") + QUICK, provider) as gateway:
-            async with gateway.ask(client, f"{upstream}/m", stream=True) as caller:
-                status, headers = await caller.head()
-                assert status == 200
-                said = await caller.until(COMMENT) + await caller.body(headers)
-                assert PING not in said
-                assert said.count(COMMENT) >= 1
-                assert b"(idle)" in said
-            assert gateway.lines[0]["timer"] == "idle"
+    async with Provider([stream_head(), until_closed]) as provider, Inside(timed("timeouts: {idle: 400ms}") + QUICK, provider) as gateway:
+        async with gateway.ask(client, f"{upstream}/m", stream=True) as caller:
+            status, headers = await caller.head()
+            assert status == 200
+            said = await caller.until(COMMENT) + await caller.body(headers)
+            assert PING not in said
+            assert said.count(COMMENT) >= 1
+            assert b"(idle)" in said
+        assert gateway.lines[0]["timer"] == "idle"
 
 
 @pytest.mark.parametrize("upstream", SHAPES)
@@ -361,14 +360,13 @@ def test_the_sdk_takes_keep_alives(client: str) -> None:
         return [*steps, wait(gates[2]), *map(chunk, speech.ending), LAST_CHUNK]
 
     async def main() -> None:
-        with Provider(script) as provider:
-            async with Inside(CONFIG + QUICK, provider) as gateway:
-                judges = Judges(f"http://127.0.0.1:{gateway.port}")
-                for number, gate in enumerate(gates, 1):
-                    asyncio.get_running_loop().call_later(0.3 * number, gate.open)
-                outcome = await asyncio.to_thread(judges.ask, client, "chat/m", streamed=True)
-                judges.close()
-                assert outcome.text == "Hello world"
+        async with Provider(script) as provider, Inside(CONFIG + QUICK, provider) as gateway:
+            judges = Judges(f"http://127.0.0.1:{gateway.port}")
+            for number, gate in enumerate(gates, 1):
+                asyncio.get_running_loop().call_later(0.3 * number, gate.open)
+            outcome = await asyncio.to_thread(judges.ask, client, "chat/m", streamed=True)
+            judges.close()
+            assert outcome.text == "Hello world"
 
     asyncio.run(main())
 

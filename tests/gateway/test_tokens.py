@@ -102,12 +102,11 @@ async def ask(gateway: Inside, credential: str, path: str = PATHS["chat"], model
 )
 @inside_once
 async def test_algorithms(key: Any, algorithm: str, kid: str) -> None:
-    with Provider(identity_provider()) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, _, answer = await ask(gateway, token(provider, key, algorithm, kid))
-            assert (status, answer["choices"][0]["message"]["content"] != "") == (200, True)
-            (line,) = gateway.lines
-            assert line["key"] == "jwt:ann"
+    async with Provider(identity_provider()) as provider, Inside(CONFIG, provider) as gateway:
+        status, _, answer = await ask(gateway, token(provider, key, algorithm, kid))
+        assert (status, answer["choices"][0]["message"]["content"] != "") == (200, True)
+        (line,) = gateway.lines
+        assert line["key"] == "jwt:ann"
 
 
 @pytest.mark.parametrize(
@@ -124,34 +123,31 @@ async def test_algorithms(key: Any, algorithm: str, kid: str) -> None:
 @inside_once
 async def test_claims_that_are_good(more: dict[str, Any]) -> None:
     now = time.time()
-    with Provider(identity_provider()) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            shown = {name: value(now) if callable(value) else value for name, value in more.items()}
-            assert (await ask(gateway, token(provider, **shown)))[0] == 200
+    async with Provider(identity_provider()) as provider, Inside(CONFIG, provider) as gateway:
+        shown = {name: value(now) if callable(value) else value for name, value in more.items()}
+        assert (await ask(gateway, token(provider, **shown)))[0] == 200
 
 
 @inside_once
 async def test_whose_token_it_is() -> None:
-    with Provider(identity_provider()) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            shown = token(provider)
-            assert (await ask(gateway, shown))[0] == 200
-            identity = gateway.gateway.services.access.admit(shown)
-            assert (identity.name, identity.team, identity.user, identity.fixed_user) == ("jwt:ann", "blue", "ann@example.com", True)
-            # the key of the file that has the token's name is another caller
-            assert gateway.gateway.services.access.admit("sk-file").name == "ann"
-            status, _, answer = await ask(gateway, shown, model="demo/tool")
-            assert (status, answer["error"]["code"]) == (403, "permission_denied")
-            assert len(provider.requests) == 2  # the discovery document and the keys, once
+    async with Provider(identity_provider()) as provider, Inside(CONFIG, provider) as gateway:
+        shown = token(provider)
+        assert (await ask(gateway, shown))[0] == 200
+        identity = gateway.gateway.services.access.admit(shown)
+        assert (identity.name, identity.team, identity.user, identity.fixed_user) == ("jwt:ann", "blue", "ann@example.com", True)
+        # the key of the file that has the token's name is another caller
+        assert gateway.gateway.services.access.admit("sk-file").name == "ann"
+        status, _, answer = await ask(gateway, shown, model="demo/tool")
+        assert (status, answer["error"]["code"]) == (403, "permission_denied")
+        assert len(provider.requests) == 2  # the discovery document and the keys, once
 
 
 @inside_once
 async def test_file_keys_go_on() -> None:
-    with Provider(identity_provider()) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            assert (await ask(gateway, "sk-file"))[0] == 200
-            status, _, answer = await ask(gateway, "sk-wrong")
-            assert (status, answer["error"]["message"]) == (401, "The API key is not known to this gateway.")
+    async with Provider(identity_provider()) as provider, Inside(CONFIG, provider) as gateway:
+        assert (await ask(gateway, "sk-file"))[0] == 200
+        status, _, answer = await ask(gateway, "sk-wrong")
+        assert (status, answer["error"]["message"]) == (401, "The API key is not known to this gateway.")
 
 
 # ---- bad ones ----
@@ -237,29 +233,27 @@ UPGRADE = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 1
 @inside_once
 async def test_every_entrance(path: str, more: str, status: int) -> None:
     """The very first request of a gateway waits for the issuer's keys, wherever it comes in."""
-    with Provider(identity_provider()) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for shown, expected in ((token(provider), status), (token(provider, OTHER), 401)):
-                async with gateway.call(GET.format(path, shown, more).encode()) as caller:
-                    assert (await caller.head())[0] == expected
+    async with Provider(identity_provider()) as provider, Inside(CONFIG, provider) as gateway:
+        for shown, expected in ((token(provider), status), (token(provider, OTHER), 401)):
+            async with gateway.call(GET.format(path, shown, more).encode()) as caller:
+                assert (await caller.head())[0] == expected
 
 
 @inside_once
 async def test_a_token_ends_while_its_websocket_is_open() -> None:
-    with Provider(identity_provider()) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            tokens = gateway.gateway.services.tokens
-            assert tokens is not None
-            ahead = 0.0
-            tokens._clock = lambda: time.time() + ahead
-            async with connected(gateway, authorization=f"Bearer {token(provider)}") as socket:
-                socket.create(model="demo/echo", input="Hi")
-                assert (await socket.response())[-1]["type"] == "response.completed"
-                ahead = 400.0
-                socket.create(model="demo/echo", input="Hi")
-                (event,) = await socket.response()
-                assert (event["status"], event["error"]["code"]) == (401, "invalid_token")
-                assert await socket.closed() == 1008
+    async with Provider(identity_provider()) as provider, Inside(CONFIG, provider) as gateway:
+        tokens = gateway.gateway.services.tokens
+        assert tokens is not None
+        ahead = 0.0
+        tokens._clock = lambda: time.time() + ahead
+        async with connected(gateway, authorization=f"Bearer {token(provider)}") as socket:
+            socket.create(model="demo/echo", input="Hi")
+            assert (await socket.response())[-1]["type"] == "response.completed"
+            ahead = 400.0
+            socket.create(model="demo/echo", input="Hi")
+            (event,) = await socket.response()
+            assert (event["status"], event["error"]["code"]) == (401, "invalid_token")
+            assert await socket.closed() == 1008
 
 
 # ---- the keys ----
@@ -269,32 +263,30 @@ async def test_a_token_ends_while_its_websocket_is_open() -> None:
 async def test_a_new_key_is_read_once_it_is_named() -> None:
     """And the one that it replaces ends what it had signed."""
     sets = [[public(RSA, "RS256", kid="r")], [public(OTHER, "RS256", kid="new")]]
-    with Provider(identity_provider(sets)) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            tokens = gateway.gateway.services.tokens
-            assert tokens is not None
-            ahead = 0.0
-            tokens._pace = lambda: time.monotonic() + ahead
-            old, new = token(provider), token(provider, OTHER, kid="new")
-            assert (await ask(gateway, old))[0] == 200
-            before = len(provider.requests)
-            assert (await ask(gateway, new))[0] == 401  # the keys were read less than a minute ago
-            assert len(provider.requests) == before
-            ahead = 61.0
-            answers = await asyncio.gather(*(ask(gateway, new) for _ in range(20)))
-            assert {status for status, _, _ in answers} == {200}
-            assert len(provider.requests) == before + 2  # one reading for all of them
-            assert (await ask(gateway, old))[0] == 401
+    async with Provider(identity_provider(sets)) as provider, Inside(CONFIG, provider) as gateway:
+        tokens = gateway.gateway.services.tokens
+        assert tokens is not None
+        ahead = 0.0
+        tokens._pace = lambda: time.monotonic() + ahead
+        old, new = token(provider), token(provider, OTHER, kid="new")
+        assert (await ask(gateway, old))[0] == 200
+        before = len(provider.requests)
+        assert (await ask(gateway, new))[0] == 401  # the keys were read less than a minute ago
+        assert len(provider.requests) == before
+        ahead = 61.0
+        answers = await asyncio.gather(*(ask(gateway, new) for _ in range(20)))
+        assert {status for status, _, _ in answers} == {200}
+        assert len(provider.requests) == before + 2  # one reading for all of them
+        assert (await ask(gateway, old))[0] == 401
 
 
 @inside_once
 async def test_unknown_keys_cause_one_reading_a_minute() -> None:
-    with Provider(identity_provider()) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            assert (await ask(gateway, token(provider)))[0] == 200
-            for number in range(20):
-                assert (await ask(gateway, token(provider, OTHER, kid=f"x{number}")))[0] == 401
-            assert len(provider.requests) == 2
+    async with Provider(identity_provider()) as provider, Inside(CONFIG, provider) as gateway:
+        assert (await ask(gateway, token(provider)))[0] == 200
+        for number in range(20):
+            assert (await ask(gateway, token(provider, OTHER, kid=f"x{number}")))[0] == 401
+        assert len(provider.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -308,22 +300,20 @@ async def test_unknown_keys_cause_one_reading_a_minute() -> None:
 @inside_once
 async def test_an_issuer_that_does_not_answer(answers: list[Any]) -> None:
     """Nobody is let in, and nobody is sent to sign in anew."""
-    with Provider(lambda _: answers) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            status, headers, answer = await ask(gateway, token(provider))
-            assert (status, headers["retry-after"], answer["error"]["code"]) == (503, "5", "overloaded")
-            assert (await ask(gateway, "sk-file"))[0] == 200
+    async with Provider(lambda _: answers) as provider, Inside(CONFIG, provider) as gateway:
+        status, headers, answer = await ask(gateway, token(provider))
+        assert (status, headers["retry-after"], answer["error"]["code"]) == (503, "5", "overloaded")
+        assert (await ask(gateway, "sk-file"))[0] == 200
 
 
 @inside_once
 async def test_a_reload_keeps_the_keys() -> None:
-    with Provider(identity_provider()) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            shown = token(provider)
-            assert (await ask(gateway, shown))[0] == 200
-            gateway.gateway.adopt(gateway.gateway.config)
-            assert (await ask(gateway, shown))[0] == 200
-            assert len(provider.requests) == 2
+    async with Provider(identity_provider()) as provider, Inside(CONFIG, provider) as gateway:
+        shown = token(provider)
+        assert (await ask(gateway, shown))[0] == 200
+        gateway.gateway.adopt(gateway.gateway.config)
+        assert (await ask(gateway, shown))[0] == 200
+        assert len(provider.requests) == 2
 
 
 @inside_once
@@ -356,7 +346,6 @@ ODD = [
 @pytest.mark.parametrize("row", ODD, ids=str)
 @inside_once
 async def test_a_row_of_odd_types_is_no_key_and_harms_no_other(row: dict[str, Any]) -> None:
-    with Provider(identity_provider([[row | {"kid": "odd"}, *KEYS]])) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            assert (await ask(gateway, token(provider)))[0] == 200
-            assert (await ask(gateway, token(provider, kid="odd")))[0] == 401
+    async with Provider(identity_provider([[row | {"kid": "odd"}, *KEYS]])) as provider, Inside(CONFIG, provider) as gateway:
+        assert (await ask(gateway, token(provider)))[0] == 200
+        assert (await ask(gateway, token(provider, kid="odd")))[0] == 401

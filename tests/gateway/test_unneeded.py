@@ -122,20 +122,19 @@ async def test_a_request_that_waits_is_held_as_bytes(client: str, upstream: str)
     def script(asked: Request) -> list[Step]:
         return [wait(gate), stream_head(), *map(chunk, SPEECH[upstream].stream), LAST_CHUNK]
 
-    with Provider(script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            more = history(client) | ({"instructions": "Be very brief. " * 500} if client == "responses" else {})
-            async with gateway.ask(client, f"{upstream}/m", stream=True, **more) as caller:
-                await provider.seen(lambda: provider.requests)
-                (exchange,) = gateway.gateway.exchanges
-                items = list(reached(exchange))
-                assert not [item for item in items if isinstance(item, str) and ("said again" in item or "Be very brief" in item)]
-                if (client, upstream) != ("responses", "responses"):  # whose tools may make what its caller then owns
-                    assert LEAF not in items
-                assert gateway.gateway.bodies.held > LARGE  # another attempt may need it
-                gate.open()
-                status, headers = await caller.head()
-                said = await caller.body(headers)
+    async with Provider(script) as provider, Inside(CONFIG, provider) as gateway:
+        more = history(client) | ({"instructions": "Be very brief. " * 500} if client == "responses" else {})
+        async with gateway.ask(client, f"{upstream}/m", stream=True, **more) as caller:
+            await provider.seen(lambda: provider.requests)
+            (exchange,) = gateway.gateway.exchanges
+            items = list(reached(exchange))
+            assert not [item for item in items if isinstance(item, str) and ("said again" in item or "Be very brief" in item)]
+            if (client, upstream) != ("responses", "responses"):  # whose tools may make what its caller then owns
+                assert LEAF not in items
+            assert gateway.gateway.bodies.held > LARGE  # another attempt may need it
+            gate.open()
+            status, headers = await caller.head()
+            said = await caller.body(headers)
     assert (status, b"world" in said) == (200, True)
     if client == "responses" != upstream:
         events = [orjson.loads(line[6:]) for line in said.splitlines() if line.startswith(b"data: {")]
@@ -155,27 +154,26 @@ async def test_what_is_stored_with_an_answer_is_held_as_json(over: str) -> None:
         said = [*speech.opening, *speech.words]
         return [stream_head(), *map(chunk, said), wait(next(shut)), *map(chunk, speech.ending), LAST_CHUNK]
 
-    with Provider(script) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket, AsyncExitStack() as opened:
-            more = history("responses") | {"store": over == "http"}
-            for gate in gates:
-                if over == "http":
-                    caller = await opened.enter_async_context(gateway.ask("responses", "chat/m", stream=True, **more))
-                    await caller.head()
-                    while b"Hel" not in await caller.chunk():
-                        pass
-                else:
-                    socket.create(model="chat/m", **more)
-                    await until_delta(socket)
-                (exchange,) = gateway.gateway.exchanges
-                assert exchange.turn is not None
-                more = {"input": "More.", "previous_response_id": exchange.turn.id, "store": over == "http"}
-                assert not [item for item in reached(exchange) if isinstance(item, str) and "said again" in item]
-                gate.open()
-                while over == "http" and await caller.chunk():
+    async with Provider(script) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket, AsyncExitStack() as opened:
+        more = history("responses") | {"store": over == "http"}
+        for gate in gates:
+            if over == "http":
+                caller = await opened.enter_async_context(gateway.ask("responses", "chat/m", stream=True, **more))
+                await caller.head()
+                while b"Hel" not in await caller.chunk():
                     pass
-                if over == "websocket":
-                    await socket.response()
+            else:
+                socket.create(model="chat/m", **more)
+                await until_delta(socket)
+            (exchange,) = gateway.gateway.exchanges
+            assert exchange.turn is not None
+            more = {"input": "More.", "previous_response_id": exchange.turn.id, "store": over == "http"}
+            assert not [item for item in reached(exchange) if isinstance(item, str) and "said again" in item]
+            gate.open()
+            while over == "http" and await caller.chunk():
+                pass
+            if over == "websocket":
+                await socket.response()
     first, second = [sent.body.count(b"said again") for sent in provider.requests]
     assert first == second > LARGE // 20
 
@@ -192,14 +190,13 @@ async def test_a_request_is_parsed_once(over: str, monkeypatch: pytest.MonkeyPat
     def script(asked: Request) -> list[Step]:
         return [stream_head(), *map(chunk, SPEECH["chat"].stream), LAST_CHUNK]
 
-    with Provider(script) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
-            if over == "websocket":
-                assert (await socket.ask(model="chat/m", stream=True, **history("responses")))[-1]["type"] == "response.completed"
-            else:
-                async with gateway.ask("responses", "chat/m", stream=True, **history("responses")) as caller:
-                    _, headers = await caller.head()
-                    assert b"response.completed" in await caller.body(headers)
+    async with Provider(script) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+        if over == "websocket":
+            assert (await socket.ask(model="chat/m", stream=True, **history("responses")))[-1]["type"] == "response.completed"
+        else:
+            async with gateway.ask("responses", "chat/m", stream=True, **history("responses")) as caller:
+                _, headers = await caller.head()
+                assert b"response.completed" in await caller.body(headers)
     assert len(parsed) == 1
     assert parsed[0] > LARGE
 

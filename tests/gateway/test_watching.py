@@ -139,14 +139,13 @@ async def test_every_event_of_a_stream_is_shown(shape: str, upstream: str) -> No
     seen: list[dict[str, Any]] = []
     gate, speech = Gate(), SPEECH[upstream]
     words = [*map(chunk, speech.opening + speech.words[:1]), wait(gate), *map(chunk, speech.words[1:] + speech.ending), LAST_CHUNK]
-    with Provider([stream_head(), *words]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            gateway.gateway.inspector.watch(seen.extend)
-            async with gateway.ask(shape, f"{upstream}/m", stream=True) as caller:
-                await caller.head()
-                await caller.until(b"Hello")
-                gate.open()
-                await gateway.until(lambda: any(message.get("row", {}).get("done") for message in seen))
+    async with Provider([stream_head(), *words]) as provider, Inside(CONFIG, provider) as gateway:
+        gateway.gateway.inspector.watch(seen.extend)
+        async with gateway.ask(shape, f"{upstream}/m", stream=True) as caller:
+            await caller.head()
+            await caller.until(b"Hello")
+            gate.open()
+            await gateway.until(lambda: any(message.get("row", {}).get("done") for message in seen))
     records = [record for message in seen for record in message.get("records", ())]
     shown = [record for record in records if (record["pane"], record["kind"]) == ("down", "event")]
     assert len(shown) == len(SPEECH[upstream].stream)

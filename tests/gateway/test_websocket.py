@@ -160,22 +160,21 @@ async def test_http_1_0_is_refused() -> None:
 @inside_once
 async def test_a_response(upstream: str, asked: dict[str, Any]) -> None:
     """R03, and of R24."""
-    with Provider(answers(upstream)) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
-            events = await socket.ask(model=f"{upstream}/m", input="hi", **asked)
-            assert kinds(events) == EVENTS
-            assert [event["sequence_number"] for event in events] in (list(range(10)), [0, 1, 2, 3, 4, 4, 6, 7, 8, 9])
-            assert "".join(event["delta"] for event in events if "delta" in event) == TEXT
-            assert not any("stream_id" in event for event in events)
-            assert await quiet(socket)
-            body = provider.requests[0].json
-            assert body["stream"] is True
-            assert not body.keys() & {"type", "generate", "stream_id"}
-            await gateway.until(lambda: gateway.lines)
-            line = gateway.lines[0]
-            id = socket.headers["x-request-id"]
-            assert (line["transport"], line["connection"], line["request_id"], line["status"]) == ("websocket", id, f"{id}.1", 200)
-            assert "stream_id" not in line
+    async with Provider(answers(upstream)) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+        events = await socket.ask(model=f"{upstream}/m", input="hi", **asked)
+        assert kinds(events) == EVENTS
+        assert [event["sequence_number"] for event in events] in (list(range(10)), [0, 1, 2, 3, 4, 4, 6, 7, 8, 9])
+        assert "".join(event["delta"] for event in events if "delta" in event) == TEXT
+        assert not any("stream_id" in event for event in events)
+        assert await quiet(socket)
+        body = provider.requests[0].json
+        assert body["stream"] is True
+        assert not body.keys() & {"type", "generate", "stream_id"}
+        await gateway.until(lambda: gateway.lines)
+        line = gateway.lines[0]
+        id = socket.headers["x-request-id"]
+        assert (line["transport"], line["connection"], line["request_id"], line["status"]) == ("websocket", id, f"{id}.1", 200)
+        assert "stream_id" not in line
 
 
 FORMS: dict[str, Callable[[bytes], bytes]] = {
@@ -201,25 +200,23 @@ async def test_however_an_upstream_writes_its_events(form: str, at_once: bool, s
     words = [speech.word(f" w{number}") for number in range(5)]
     events = [FORMS[form](event) for event in [*speech.opening, *speech.words, *words, *speech.ending]]
     steps = [chunk(b"".join(events))] if at_once else [step for event in events for step in (chunk(event), lambda _: time.sleep(0.002))]
-    with Provider([stream_head(), *steps, LAST_CHUNK]) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
-            told = await socket.ask(model="responses/m", input="hi", store=store, **lane)
-            assert "".join(event["delta"] for event in told if "delta" in event) == "Hello world w0 w1 w2 w3 w4"
-            assert kinds(told) == [*EVENTS[:4], *["output_text.delta"] * 7, *EVENTS[6:]]
-            assert {event.get("stream_id") for event in told} == {lane.get("stream_id")}
-            assert await quiet(socket, 0.02)
+    async with Provider([stream_head(), *steps, LAST_CHUNK]) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+        told = await socket.ask(model="responses/m", input="hi", store=store, **lane)
+        assert "".join(event["delta"] for event in told if "delta" in event) == "Hello world w0 w1 w2 w3 w4"
+        assert kinds(told) == [*EVENTS[:4], *["output_text.delta"] * 7, *EVENTS[6:]]
+        assert {event.get("stream_id") for event in told} == {lane.get("stream_id")}
+        assert await quiet(socket, 0.02)
 
 
 @inside_once
 async def test_the_body_keeps_its_bytes() -> None:
     """Only the members of the message's own are cut out."""
-    with Provider(answers("responses")) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
-            include = '"include":["reasoning.encrypted_content"]'
-            own = f'"input" : "hi","temperature": 1.10, "store":false,{include}, "x":{{"type":"a","generate":[1]}}'
-            socket.text(f'{{"type":"response.create", "model":"responses/m", "stream_id":"a" , {own},"generate":true}}')
-            await socket.response()
-            assert provider.requests[0].body == f'{{ "model":"m",  {own},"stream":true}}'.encode()
+    async with Provider(answers("responses")) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+        include = '"include":["reasoning.encrypted_content"]'
+        own = f'"input" : "hi","temperature": 1.10, "store":false,{include}, "x":{{"type":"a","generate":[1]}}'
+        socket.text(f'{{"type":"response.create", "model":"responses/m", "stream_id":"a" , {own},"generate":true}}')
+        await socket.response()
+        assert provider.requests[0].body == f'{{ "model":"m",  {own},"stream":true}}'.encode()
 
 
 @pytest.mark.parametrize("upstream", SHAPES)
@@ -232,19 +229,18 @@ async def test_one_after_the_other(upstream: str) -> None:
     def script(request: Request) -> Steps:
         return [stream_head(), *map(chunk, [*speech.opening, *speech.words]), wait(gate), *map(chunk, speech.ending), LAST_CHUNK]
 
-    with Provider(script) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
-            socket.create(model=f"{upstream}/m", input="one")
-            socket.create(model=f"{upstream}/m", input="two")
-            while (await socket.event())["type"] != "response.output_text.delta":
-                pass
-            assert len(provider.requests) == 1
-            assert await quiet_but(socket, "response.output_text.delta")
-            assert len(provider.requests) == 1
-            gate.open()
-            assert kinds(await socket.response())[-1] == "completed"
-            assert kinds(await socket.response())[-1] == "completed"
-            assert [b"one" in request.body for request in provider.requests] == [True, False]
+    async with Provider(script) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+        socket.create(model=f"{upstream}/m", input="one")
+        socket.create(model=f"{upstream}/m", input="two")
+        while (await socket.event())["type"] != "response.output_text.delta":
+            pass
+        assert len(provider.requests) == 1
+        assert await quiet_but(socket, "response.output_text.delta")
+        assert len(provider.requests) == 1
+        gate.open()
+        assert kinds(await socket.response())[-1] == "completed"
+        assert kinds(await socket.response())[-1] == "completed"
+        assert [b"one" in request.body for request in provider.requests] == [True, False]
 
 
 async def quiet_but(socket: Socket, kind: str) -> bool:
@@ -267,18 +263,17 @@ async def test_what_is_no_utf_8(upstream: str, at_once: bool, store: bool, lane:
     paced = [step for word, gate in zip(wrong, gates, strict=True) for step in (wait(gate), chunk(word))]
     steps = [chunk(b"".join(wrong))] if at_once else paced
     whole = [stream_head(), *map(chunk, [*speech.opening, *speech.words]), *steps, *map(chunk, speech.ending), LAST_CHUNK]
-    with Provider(whole) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
-            socket.create(model=f"{upstream}/m", input="hi", store=store, **lane)
-            told: list[dict[str, Any]] = []
-            for text in ("world", "a", "b"):
-                while not at_once and text not in str(told):
-                    told.append(await socket.event())
-                gates.pop(0).open()
-            told += await socket.response()
-            said = "".join(event["delta"] for event in told if "delta" in event)
-            assert said == "Hello worlda\ufffd\ufffdb\ufffd\ufffd\N{PILE OF POO}"
-            assert kinds(told)[-1] == "completed"
+    async with Provider(whole) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+        socket.create(model=f"{upstream}/m", input="hi", store=store, **lane)
+        told: list[dict[str, Any]] = []
+        for text in ("world", "a", "b"):
+            while not at_once and text not in str(told):
+                told.append(await socket.event())
+            gates.pop(0).open()
+        told += await socket.response()
+        said = "".join(event["delta"] for event in told if "delta" in event)
+        assert said == "Hello worlda\ufffd\ufffdb\ufffd\ufffd\N{PILE OF POO}"
+        assert kinds(told)[-1] == "completed"
 
 
 # ---- errors ----
@@ -287,13 +282,12 @@ async def test_what_is_no_utf_8(upstream: str, at_once: bool, store: bool, lane:
 @inside
 async def test_what_was_not_kept_is_not_found() -> None:
     """R06."""
-    with Provider(answers("chat")) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
-            (event,) = await socket.ask(model="chat/m", input="hi", previous_response_id="resp_abc")
-            assert event.pop("headers") == {"x-request-id": f"{socket.headers['x-request-id']}.1"}
-            assert event == {"type": "error", "status": 400, "error": not_found("resp_abc")}
-            assert list(event) == ["type", "status", "error"]
-            assert kinds(await socket.ask(model="chat/m", input="hi")) == EVENTS
+    async with Provider(answers("chat")) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+        (event,) = await socket.ask(model="chat/m", input="hi", previous_response_id="resp_abc")
+        assert event.pop("headers") == {"x-request-id": f"{socket.headers['x-request-id']}.1"}
+        assert event == {"type": "error", "status": 400, "error": not_found("resp_abc")}
+        assert list(event) == ["type", "status", "error"]
+        assert kinds(await socket.ask(model="chat/m", input="hi")) == EVENTS
 
 
 # the message, and of the error: status, code, param
@@ -336,13 +330,12 @@ WRONG: dict[str, tuple[str, int, str | None, str | None]] = {
 async def test_wrong_messages(name: str) -> None:
     """R23 and R24: an error of its own, and the connection stays."""
     message, status, code, param = WRONG[name]
-    with Provider(answers("chat")) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
-            socket.text(message)
-            event = await socket.event()
-            assert (event["type"], event["status"], event["error"]["code"], event["error"]["param"]) == ("error", status, code, param)
-            assert "stream_id" not in event
-            assert kinds(await socket.ask(model="chat/m", input="hi")) == EVENTS
+    async with Provider(answers("chat")) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+        socket.text(message)
+        event = await socket.event()
+        assert (event["type"], event["status"], event["error"]["code"], event["error"]["param"]) == ("error", status, code, param)
+        assert "stream_id" not in event
+        assert kinds(await socket.ask(model="chat/m", input="hi")) == EVENTS
 
 
 @inside_once
@@ -389,15 +382,14 @@ async def test_an_answer_that_breaks(upstream: str, store: bool) -> None:
     speech = SPEECH[upstream]
     broken = [stream_head(), *map(chunk, [*speech.opening, *speech.words[:1]]), close]
     scripts = iter([broken, answers(upstream)])
-    with Provider(lambda request: next(scripts)) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
-            events = await socket.ask(model=f"{upstream}/m", input="hi", store=store)
-            assert kinds(events)[-2:] == ["output_text.delta", "failed"]
-            assert events[-1]["response"]["status"] == "failed"
-            assert events[-1]["response"]["error"]["code"] == "server_error"
-            assert [event["sequence_number"] for event in events] == list(range(6))
-            assert await quiet(socket)
-            assert kinds(await socket.ask(model=f"{upstream}/m", input="hi", store=store)) == EVENTS
+    async with Provider(lambda request: next(scripts)) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+        events = await socket.ask(model=f"{upstream}/m", input="hi", store=store)
+        assert kinds(events)[-2:] == ["output_text.delta", "failed"]
+        assert events[-1]["response"]["status"] == "failed"
+        assert events[-1]["response"]["error"]["code"] == "server_error"
+        assert [event["sequence_number"] for event in events] == list(range(6))
+        assert await quiet(socket)
+        assert kinds(await socket.ask(model=f"{upstream}/m", input="hi", store=store)) == EVENTS
 
 
 FAILED = SPEECH["responses"].whole | {"status": "failed", "output": [], "error": {"code": "server_error", "message": "It broke."}}
@@ -506,20 +498,19 @@ async def test_a_message_in_fragments() -> None:
     """R17: a ping between them is answered before the message is."""
     body = orjson.dumps({"type": "response.create", "model": "chat/m", "input": "hi"})
     data = frame(1, body[:7], last=False) + frame(0, body[7:20], last=False) + ping(b"p") + frame(0, body[20:])
-    with Provider(answers("chat")) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
-            socket.caller.writer.write(data)
-            pong = await socket.frame()
-            assert isinstance(pong, frames.Pong)
-            assert bytes(pong.payload) == b"p"
-            assert kinds(await socket.response()) == EVENTS
-            for cut in range(1, len(data)):
-                socket.caller.writer.write(data[:cut])
-                await socket.caller.writer.drain()
-                if cut % 2:
-                    await quiet_frames(socket, cut > data.index(b"\x89") + 6)
-                socket.caller.writer.write(data[cut:])
-                assert kinds([event async for event in behind_pongs(socket)]) == EVENTS
+    async with Provider(answers("chat")) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+        socket.caller.writer.write(data)
+        pong = await socket.frame()
+        assert isinstance(pong, frames.Pong)
+        assert bytes(pong.payload) == b"p"
+        assert kinds(await socket.response()) == EVENTS
+        for cut in range(1, len(data)):
+            socket.caller.writer.write(data[:cut])
+            await socket.caller.writer.drain()
+            if cut % 2:
+                await quiet_frames(socket, cut > data.index(b"\x89") + 6)
+            socket.caller.writer.write(data[cut:])
+            assert kinds([event async for event in behind_pongs(socket)]) == EVENTS
 
 
 async def quiet_frames(socket: Socket, ponged: bool) -> None:
@@ -561,10 +552,9 @@ async def test_a_large_message() -> None:
 async def test_frames_behind_the_head() -> None:
     """A message in the same segment as the upgrade."""
     message = text(orjson.dumps({"type": "response.create", "model": "chat/m", "input": "hi"}))
-    with Provider(answers("chat")) as provider:
-        async with Inside(CONFIG, provider) as gateway, gateway.call(upgrade() + message) as caller:
-            assert (await caller.head())[0] == 101
-            assert kinds(await Socket(caller).response()) == EVENTS
+    async with Provider(answers("chat")) as provider, Inside(CONFIG, provider) as gateway, gateway.call(upgrade() + message) as caller:
+        assert (await caller.head())[0] == 101
+        assert kinds(await Socket(caller).response()) == EVENTS
 
 
 def test_the_key_of_the_example() -> None:

@@ -27,65 +27,62 @@ from .test_websocket_lanes import WORDS, Gated, settings, until_delta, value
 async def test_a_caller_that_leaves(upstream: str, how: str) -> None:
     """R15: the upstream's connections are closed, and each response is counted."""
     gated = Gated(upstream)
-    with Provider(gated) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            async with connected(gateway) as socket:
-                for lane in ("a", "b"):
-                    socket.create(model=f"{upstream}/m", input=f"w-{lane}", stream_id=lane)
-                await until_delta(socket, 2)
-                if how == "close":
-                    assert await quiet_deltas(socket)
-                    socket.say(frames.CloseConnection(1000))
-                    assert await socket.closed() == 1000
-                socket.caller.leave(reset=how == "reset")
-                await provider.seen(lambda: all(connection.closed_by for connection in provider.connections))
-            assert [connection.closed_by for connection in provider.connections] == ["peer", "peer"]
-            await gateway.until(lambda: len(gateway.lines) == 3)
-            responses = [line for line in gateway.lines if line["operation"] == "responses"]
-            assert [(line["client_left"], line["transport"]) for line in responses] == [(True, "websocket")] * 2
-            assert value(gateway, "client_disconnects_total") == 2
-            assert value(gateway, "websockets_closed_total", reason="caller") == 1
-            assert gateway.idle
-            assert not gateway.gateway.live.sockets
+    async with Provider(gated) as provider, Inside(CONFIG, provider) as gateway:
+        async with connected(gateway) as socket:
+            for lane in ("a", "b"):
+                socket.create(model=f"{upstream}/m", input=f"w-{lane}", stream_id=lane)
+            await until_delta(socket, 2)
+            if how == "close":
+                assert await quiet_deltas(socket)
+                socket.say(frames.CloseConnection(1000))
+                assert await socket.closed() == 1000
+            socket.caller.leave(reset=how == "reset")
+            await provider.seen(lambda: all(connection.closed_by for connection in provider.connections))
+        assert [connection.closed_by for connection in provider.connections] == ["peer", "peer"]
+        await gateway.until(lambda: len(gateway.lines) == 3)
+        responses = [line for line in gateway.lines if line["operation"] == "responses"]
+        assert [(line["client_left"], line["transport"]) for line in responses] == [(True, "websocket")] * 2
+        assert value(gateway, "client_disconnects_total") == 2
+        assert value(gateway, "websockets_closed_total", reason="caller") == 1
+        assert gateway.idle
+        assert not gateway.gateway.live.sockets
 
 
 @inside_once
 async def test_a_caller_that_leaves_before_an_answer() -> None:
     """R15: as over HTTP, 499."""
-    with Provider([wait(None)]) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            async with connected(gateway) as socket:
-                socket.create(model="chat/m", input="hi")
-                await provider.seen(lambda: provider.requests)
-            await gateway.until(lambda: len(gateway.lines) == 2)
-            assert {(line["status"], line["transport"]) for line in gateway.lines} == {(101, "websocket"), (499, "websocket")}
-            assert value(gateway, "client_disconnects_total") == 1
+    async with Provider([wait(None)]) as provider, Inside(CONFIG, provider) as gateway:
+        async with connected(gateway) as socket:
+            socket.create(model="chat/m", input="hi")
+            await provider.seen(lambda: provider.requests)
+        await gateway.until(lambda: len(gateway.lines) == 2)
+        assert {(line["status"], line["transport"]) for line in gateway.lines} == {(101, "websocket"), (499, "websocket")}
+        assert value(gateway, "client_disconnects_total") == 1
 
 
 @inside
 async def test_draining() -> None:
     """R20: idle connections are closed at once, the others when their response has ended."""
     upstream = Gated()
-    with Provider(upstream) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as idle, connected(gateway) as busy:
-            busy.create(model="chat/m", input="w-1")
-            await until_delta(busy)
-            busy.create(model="chat/m", input="w-2")
-            assert await quiet_deltas(busy)
-            gateway.gateway.draining = True
-            assert await idle.closed() == 1012
-            event = await busy.event()
-            assert (event["type"], event["status"], event["error"]["code"]) == ("error", 503, "overloaded")
-            assert event["headers"]["retry-after"] == "1"
-            busy.create(model="chat/m", input="w-3", stream_id="b")
-            event = await busy.event()
-            assert (event["status"], event["stream_id"]) == (503, "b")
-            upstream.open("w-1")
-            assert kinds(await busy.response())[-1] == "completed"
-            assert gateway.gateway.serving or gateway.gateway.exchanges  # the process waits for the Close's answer
-            assert await busy.closed() == 1012
-            await gateway.until(lambda: gateway.idle)
-            assert value(gateway, "websockets_closed_total", reason="drain") == 2
+    async with Provider(upstream) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as idle, connected(gateway) as busy:
+        busy.create(model="chat/m", input="w-1")
+        await until_delta(busy)
+        busy.create(model="chat/m", input="w-2")
+        assert await quiet_deltas(busy)
+        gateway.gateway.draining = True
+        assert await idle.closed() == 1012
+        event = await busy.event()
+        assert (event["type"], event["status"], event["error"]["code"]) == ("error", 503, "overloaded")
+        assert event["headers"]["retry-after"] == "1"
+        busy.create(model="chat/m", input="w-3", stream_id="b")
+        event = await busy.event()
+        assert (event["status"], event["stream_id"]) == (503, "b")
+        upstream.open("w-1")
+        assert kinds(await busy.response())[-1] == "completed"
+        assert gateway.gateway.serving or gateway.gateway.exchanges  # the process waits for the Close's answer
+        assert await busy.closed() == 1012
+        await gateway.until(lambda: gateway.idle)
+        assert value(gateway, "websockets_closed_total", reason="drain") == 2
 
 
 async def quiet_deltas(socket: Socket) -> bool:
@@ -98,46 +95,44 @@ async def quiet_deltas(socket: Socket) -> bool:
 async def test_the_grace_is_over() -> None:
     """WS-29: what is still under way fails in its own way, then the Close."""
     upstream = Gated()
-    with Provider(upstream) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
-            socket.create(model="chat/m", input="w-1")
-            await until_delta(socket)
-            gateway.gateway.draining = True
-            for exchange in list(gateway.gateway.exchanges):
-                exchange.end(errors.Overloaded("The gateway is shutting down."))
-            events = await socket.response()
-            assert kinds(events)[-1] == "failed"
-            assert events[-1]["response"]["error"]["code"] == "server_error"
-            assert await socket.closed() == 1012
+    async with Provider(upstream) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+        socket.create(model="chat/m", input="w-1")
+        await until_delta(socket)
+        gateway.gateway.draining = True
+        for exchange in list(gateway.gateway.exchanges):
+            exchange.end(errors.Overloaded("The gateway is shutting down."))
+        events = await socket.response()
+        assert kinds(events)[-1] == "failed"
+        assert events[-1]["response"]["error"]["code"] == "server_error"
+        assert await socket.closed() == 1012
 
 
 @inside_once
 async def test_age() -> None:
     """R19."""
     upstream = Gated()
-    with Provider(upstream) as provider:
-        async with Inside(settings(max_age="1500ms"), provider) as gateway, connected(gateway) as socket:
-            socket.create(model="chat/m", input="w-1")
-            await until_delta(socket)
-            socket.create(model="chat/m", input="w-2", stream_id="a")
-            socket.create(model="chat/m", input="w-3")
+    async with Provider(upstream) as provider, Inside(settings(max_age="1500ms"), provider) as gateway, connected(gateway) as socket:
+        socket.create(model="chat/m", input="w-1")
+        await until_delta(socket)
+        socket.create(model="chat/m", input="w-2", stream_id="a")
+        socket.create(model="chat/m", input="w-3")
+        event = await socket.event()
+        while event["type"] != "error":
             event = await socket.event()
-            while event["type"] != "error":
-                event = await socket.event()
-            assert (event["status"], event["error"]["code"]) == (400, "websocket_connection_limit_reached")
-            assert "stream_id" not in event
-            socket.create(model="chat/m", input="w-4", stream_id="b")
+        assert (event["status"], event["error"]["code"]) == (400, "websocket_connection_limit_reached")
+        assert "stream_id" not in event
+        socket.create(model="chat/m", input="w-4", stream_id="b")
+        event = await socket.event()
+        while event["type"] != "error":
             event = await socket.event()
-            while event["type"] != "error":
-                event = await socket.event()
-            assert (event["error"]["code"], event["stream_id"]) == ("websocket_connection_limit_reached", "b")
-            upstream.open("w-1", "w-2")
-            for _ in range(2):
-                assert kinds(await socket.response())[-1] == "completed"
-            event = await socket.event()
-            assert event["error"]["code"] == "websocket_connection_limit_reached"
-            assert await socket.closed() == 1001
-            assert value(gateway, "websockets_closed_total", reason="age") == 1
+        assert (event["error"]["code"], event["stream_id"]) == ("websocket_connection_limit_reached", "b")
+        upstream.open("w-1", "w-2")
+        for _ in range(2):
+            assert kinds(await socket.response())[-1] == "completed"
+        event = await socket.event()
+        assert event["error"]["code"] == "websocket_connection_limit_reached"
+        assert await socket.closed() == 1001
+        assert value(gateway, "websockets_closed_total", reason="age") == 1
 
 
 @inside_once
@@ -211,17 +206,16 @@ async def test_a_silent_upstream(upstream: str) -> None:
     """R18: pings, and response.in_progress again and again, with rising numbers."""
     gated = Gated(upstream)
     section = "\nkeep_alive: {stream: 20ms, begin_after: 40ms, progress: 80ms}"
-    with Provider(gated) as provider:
-        async with Inside(settings(ping="60ms") + section, provider) as gateway, connected(gateway) as socket:
-            socket.create(model=f"{upstream}/m", input="w-1", store=False)
-            events = [await socket.event()]
-            while kinds(events).count("in_progress") < 4:
-                events.append(await socket.event())
-            gated.open("w-1")
-            events += await socket.response()
-            numbers = [event["sequence_number"] for event in events]
-            assert numbers == list(range(len(events))) or upstream == "responses"
-            assert kinds(events)[-1] == "completed"
+    async with Provider(gated) as provider, Inside(settings(ping="60ms") + section, provider) as gateway, connected(gateway) as socket:
+        socket.create(model=f"{upstream}/m", input="w-1", store=False)
+        events = [await socket.event()]
+        while kinds(events).count("in_progress") < 4:
+            events.append(await socket.event())
+        gated.open("w-1")
+        events += await socket.response()
+        numbers = [event["sequence_number"] for event in events]
+        assert numbers == list(range(len(events))) or upstream == "responses"
+        assert kinds(events)[-1] == "completed"
 
 
 @inside_once
@@ -288,16 +282,15 @@ async def test_a_caller_that_does_not_read_is_not_read() -> None:
 async def test_a_close_is_answered_while_a_response_is_under_way() -> None:
     """A Close in the middle, with nothing behind it."""
     upstream = Gated()
-    with Provider(upstream) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
-            socket.create(model="chat/m", input="w-1")
-            await until_delta(socket)
-            socket.say(frames.CloseConnection(1001, "bye"))
+    async with Provider(upstream) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+        socket.create(model="chat/m", input="w-1")
+        await until_delta(socket)
+        socket.say(frames.CloseConnection(1001, "bye"))
+        event = await socket.frame()
+        while not isinstance(event, frames.CloseConnection):
             event = await socket.frame()
-            while not isinstance(event, frames.CloseConnection):
-                event = await socket.frame()
-            assert event.code == 1001
-            await gateway.until(lambda: gateway.idle)
+        assert event.code == 1001
+        await gateway.until(lambda: gateway.idle)
 
 
 @inside_once
@@ -347,14 +340,13 @@ async def test_half_a_message_is_not_counted_for_ever(reset: bool) -> None:
 async def test_a_full_server_closes_idle_ones_first() -> None:
     """A connection with a response under way is not closed for another's sake."""
     upstream = Gated()
-    with Provider(upstream) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway) as busy, connected(gateway) as idle:
-            busy.create(model="chat/m", input="w-1")
-            await until_delta(busy)
-            assert await idle.ask(model="chat/m", input="w-2", generate=False)
-            gateway.server.make_room()
-            with pytest.raises(EOFError):
-                await idle.frame()
-            gateway.server.make_room()
-            upstream.open("w-1")
-            assert kinds(await busy.response())[-1] == "completed"
+    async with Provider(upstream) as provider, Inside(CONFIG, provider) as gateway, connected(gateway) as busy, connected(gateway) as idle:
+        busy.create(model="chat/m", input="w-1")
+        await until_delta(busy)
+        assert await idle.ask(model="chat/m", input="w-2", generate=False)
+        gateway.server.make_room()
+        with pytest.raises(EOFError):
+            await idle.frame()
+        gateway.server.make_room()
+        upstream.open("w-1")
+        assert kinds(await busy.response())[-1] == "completed"

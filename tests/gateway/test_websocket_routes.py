@@ -32,13 +32,12 @@ CAUSES += [("on_refusal", answer, api) for answer in (filtered, refused) for api
 @inside_once
 async def test_fallback_by_cause(policy: str, answer: Answer, api: str) -> None:
     script = Upstreams(first=answer)
-    with Provider(script) as provider:
-        async with Inside(config(f"{policy}: [up/a]", api), provider) as gateway, connected(gateway) as socket:
-            events = await socket.ask(model="up/m", input="Hi", store=False)
-            assert events[-1]["type"] == "response.completed"
-            assert texts(events).startswith("Hello")
-            assert [event["sequence_number"] for event in events] == list(range(len(events)))
-            assert (await go_on(socket, events))[-1]["type"] == "response.completed"
+    async with Provider(script) as provider, Inside(config(f"{policy}: [up/a]", api), provider) as gateway, connected(gateway) as socket:
+        events = await socket.ask(model="up/m", input="Hi", store=False)
+        assert events[-1]["type"] == "response.completed"
+        assert texts(events).startswith("Hello")
+        assert [event["sequence_number"] for event in events] == list(range(len(events)))
+        assert (await go_on(socket, events))[-1]["type"] == "response.completed"
     assert script.asked == ["first", "a"] * 2
 
 
@@ -62,17 +61,16 @@ async def test_first_content(name: str, first: str, second: str) -> None:
 async def test_a_conversation_stays(api: str) -> None:
     """With nothing but what is new in its messages, and from another connection with all of it."""
     script = test_affinity.Upstreams()
-    with Provider(script) as provider:
-        async with Inside(test_affinity.config(api), provider) as gateway:
-            for topic in range(12):
-                async with connected(gateway) as socket:
-                    opening = [{"role": "user", "content": f"About {topic}."}]
-                    events = await socket.ask(model="up/m", input=opening, store=False)
-                    for _ in range(2):
-                        events = await go_on(socket, events)
-                async with connected(gateway) as socket:
-                    history = [*opening, *events[-1]["response"]["output"], {"role": "user", "content": "And?"}]
-                    await socket.ask(model="up/m", input=history, store=False)
+    async with Provider(script) as provider, Inside(test_affinity.config(api), provider) as gateway:
+        for topic in range(12):
+            async with connected(gateway) as socket:
+                opening = [{"role": "user", "content": f"About {topic}."}]
+                events = await socket.ask(model="up/m", input=opening, store=False)
+                for _ in range(2):
+                    events = await go_on(socket, events)
+            async with connected(gateway) as socket:
+                history = [*opening, *events[-1]["response"]["output"], {"role": "user", "content": "And?"}]
+                await socket.ask(model="up/m", input=history, store=False)
     by_topic = [set(script.names[n : n + 4]) for n in range(0, len(script.names), 4)]
     assert [len(names) for names in by_topic] == [1] * 12
     assert len(set().union(*by_topic)) > 1

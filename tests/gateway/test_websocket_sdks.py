@@ -79,21 +79,20 @@ async def test_a_run_of_the_agents_sdk(upstream: str) -> None:
 
     agents.set_tracing_disabled(True)
     turns = Upstream(tool_answer(shape(upstream), "f", '{"x":', "1}"), text_answer(shape(upstream), "The answer", " is 4."))
-    with Provider(turns) as provider:
-        async with Inside(config(upstream), provider) as gateway:
-            async with client_of(gateway) as client:
-                chosen = OpenAIResponsesWSModel(model=model(upstream), openai_client=client)
-                agent = agents.Agent(name="a", instructions="Answer.", model=chosen, tools=[f])
-                result = await agents.Runner.run(agent, "2+2?")
-                assert result.final_output == "The answer is 4."
-                streamed = agents.Runner.run_streamed(agent, "And again?")
-                kinds = [event.data.type async for event in streamed.stream_events() if event.type == "raw_response_event"]
-                assert streamed.final_output == "The answer is 4."
-                assert kinds[-1] == "response.completed"
-                assert called == [1]
-                await chosen.close()
-            assert len({line["connection"] for line in gateway.lines if line["operation"] == "responses"}) == 1
-            assert all(line["transport"] == "websocket" for line in gateway.lines)
+    async with Provider(turns) as provider, Inside(config(upstream), provider) as gateway:
+        async with client_of(gateway) as client:
+            chosen = OpenAIResponsesWSModel(model=model(upstream), openai_client=client)
+            agent = agents.Agent(name="a", instructions="Answer.", model=chosen, tools=[f])
+            result = await agents.Runner.run(agent, "2+2?")
+            assert result.final_output == "The answer is 4."
+            streamed = agents.Runner.run_streamed(agent, "And again?")
+            kinds = [event.data.type async for event in streamed.stream_events() if event.type == "raw_response_event"]
+            assert streamed.final_output == "The answer is 4."
+            assert kinds[-1] == "response.completed"
+            assert called == [1]
+            await chosen.close()
+        assert len({line["connection"] for line in gateway.lines if line["operation"] == "responses"}) == 1
+        assert all(line["transport"] == "websocket" for line in gateway.lines)
 
 
 @pytest.mark.parametrize("upstream", ["chat", "messages"])
@@ -123,13 +122,12 @@ async def test_tools_that_the_agents_sdk_runs(upstream: str) -> None:
         tool_answer(upstream, "apply_patch", patch, id="call_2"),
         text_answer(upstream, "Patched."),
     )
-    with Provider(turns) as provider:
-        async with Inside(config(upstream), provider) as gateway, client_of(gateway) as client:
-            chosen = OpenAIResponsesWSModel(model=model(upstream), openai_client=client)
-            tools = [agents.ShellTool(executor=shell), agents.ApplyPatchTool(editor=Editor())]
-            result = await agents.Runner.run(agents.Agent(name="a", model=chosen, tools=tools), "Go.")
-            assert result.final_output == "Patched."
-            await chosen.close()
+    async with Provider(turns) as provider, Inside(config(upstream), provider) as gateway, client_of(gateway) as client:
+        chosen = OpenAIResponsesWSModel(model=model(upstream), openai_client=client)
+        tools = [agents.ShellTool(executor=shell), agents.ApplyPatchTool(editor=Editor())]
+        result = await agents.Runner.run(agents.Agent(name="a", model=chosen, tools=tools), "Go.")
+        assert result.final_output == "Patched."
+        await chosen.close()
     assert ran == [["ls"], ("a.txt", "@@\n-a\n+b\n")]
     last = provider.requests[-1].body
     assert b"a.txt" in last

@@ -86,23 +86,22 @@ async def test_a_chain(upstream: str, store: dict[str, Any]) -> None:
 async def test_tools_and_thinking_over_messages() -> None:
     """R04."""
     turns = Upstream(message(thought("Hmm.", "sig=="), called("c1", "f", "{}"), stop="tool_use"), text_answer("messages", "4"))
-    with Provider(turns) as provider:
-        async with Inside(PLAIN, provider) as gateway, connected(gateway) as socket:
-            first = await asked(socket, model="messages/m", input="2+2?", tools=[TOOL], store=False)
-            (call,) = [item for item in first["output"] if item["type"] == "function_call"]
-            output = {"type": "function_call_output", "call_id": call["call_id"], "output": "4"}
-            more = {"tools": [TOOL], "store": False, "previous_response_id": first["id"]}
-            second = await asked(socket, model="messages/m", input=[output], **more)
-            one, two, three = provider.requests[1].json["messages"]
-            assert (one["role"], two["role"], three["role"]) == ("user", "assistant", "user")
-            assert [block["type"] for block in two["content"]] == ["thinking", "tool_use"]
-            assert two["content"][0] | {"type": "thinking"} == {"type": "thinking", "thinking": "Hmm.", "signature": "sig=="}
-            assert two["content"][1]["id"] == "c1"
-            (result,) = [block for block in three["content"] if block["type"] == "tool_result"]
-            assert result["tool_use_id"] == "c1"
-            assert result["content"] == "4"
-            for stored in (first, second):
-                assert await gateway.gateway.state.records.find("", stored["id"]) is None
+    async with Provider(turns) as provider, Inside(PLAIN, provider) as gateway, connected(gateway) as socket:
+        first = await asked(socket, model="messages/m", input="2+2?", tools=[TOOL], store=False)
+        (call,) = [item for item in first["output"] if item["type"] == "function_call"]
+        output = {"type": "function_call_output", "call_id": call["call_id"], "output": "4"}
+        more = {"tools": [TOOL], "store": False, "previous_response_id": first["id"]}
+        second = await asked(socket, model="messages/m", input=[output], **more)
+        one, two, three = provider.requests[1].json["messages"]
+        assert (one["role"], two["role"], three["role"]) == ("user", "assistant", "user")
+        assert [block["type"] for block in two["content"]] == ["thinking", "tool_use"]
+        assert two["content"][0] | {"type": "thinking"} == {"type": "thinking", "thinking": "Hmm.", "signature": "sig=="}
+        assert two["content"][1]["id"] == "c1"
+        (result,) = [block for block in three["content"] if block["type"] == "tool_result"]
+        assert result["tool_use_id"] == "c1"
+        assert result["content"] == "4"
+        for stored in (first, second):
+            assert await gateway.gateway.state.records.find("", stored["id"]) is None
 
 
 @pytest.mark.parametrize("upstream", ["responses", "native"])
@@ -153,28 +152,26 @@ async def test_a_prepared_response(upstream: str, asking: dict[str, Any]) -> Non
 async def test_what_is_prepared_must_be_right() -> None:
     """All but the pairing of calls."""
     call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
-    with Provider(answers("chat")) as provider:
-        async with Inside(PLAIN, provider) as gateway, connected(gateway) as socket:
-            assert kinds(await socket.ask(model="chat/m", input=[call], generate=False)) == ["created", "completed"]
-            (event,) = await socket.ask(model="chat/m", input=[{"type": "no such"}], generate=False)
-            assert event["status"] == 400
-            (event,) = await socket.ask(model="chat/m", generate=False)
-            assert event["error"]["code"] == "missing_required_parameter"
-            (event,) = await socket.ask(model="nobody/m", input="hi", generate=False)
-            assert event["status"] == 404
-            assert not provider.requests
+    async with Provider(answers("chat")) as provider, Inside(PLAIN, provider) as gateway, connected(gateway) as socket:
+        assert kinds(await socket.ask(model="chat/m", input=[call], generate=False)) == ["created", "completed"]
+        (event,) = await socket.ask(model="chat/m", input=[{"type": "no such"}], generate=False)
+        assert event["status"] == 400
+        (event,) = await socket.ask(model="chat/m", generate=False)
+        assert event["error"]["code"] == "missing_required_parameter"
+        (event,) = await socket.ask(model="nobody/m", input="hi", generate=False)
+        assert event["status"] == 404
+        assert not provider.requests
 
 
 @inside_once
 async def test_a_prepared_response_is_stored() -> None:
     """Where `store` is not false another connection can continue it."""
-    with Provider(answers("chat")) as provider:
-        async with Inside(PLAIN, provider) as gateway:
-            async with connected(gateway) as socket:
-                first = await asked(socket, model="chat/m", input="before", generate=False)
-            async with connected(gateway) as socket:
-                await asked(socket, model="chat/m", input="after", previous_response_id=first["id"])
-            assert texts(provider.requests[0].json).count("before") == 1
+    async with Provider(answers("chat")) as provider, Inside(PLAIN, provider) as gateway:
+        async with connected(gateway) as socket:
+            first = await asked(socket, model="chat/m", input="before", generate=False)
+        async with connected(gateway) as socket:
+            await asked(socket, model="chat/m", input="after", previous_response_id=first["id"])
+        assert texts(provider.requests[0].json).count("before") == 1
 
 
 @pytest.mark.parametrize("end", ["error", "failed"])
@@ -240,13 +237,12 @@ async def test_an_output_without_its_call(upstream: str) -> None:
 @inside_once
 async def test_what_is_refused_at_once_is_given_up_too(message: dict[str, Any], found: bool) -> None:
     """WS-16: whatever the error is about, if it is a create's, of the same lane."""
-    with Provider(answers("chat")) as provider:
-        async with Inside(PLAIN, provider) as gateway, connected(gateway) as socket:
-            first = await asked(socket, model="chat/m", input="one", store=False)
-            socket.text(orjson.dumps(message | {"previous_response_id": first["id"]}).decode())
-            assert (await socket.event())["type"] in ("error", "response.steer.failed")
-            events = await socket.ask(model="chat/m", input="three", store=False, previous_response_id=first["id"])
-            assert (events[-1]["type"] == "response.completed") is found
+    async with Provider(answers("chat")) as provider, Inside(PLAIN, provider) as gateway, connected(gateway) as socket:
+        first = await asked(socket, model="chat/m", input="one", store=False)
+        socket.text(orjson.dumps(message | {"previous_response_id": first["id"]}).decode())
+        assert (await socket.event())["type"] in ("error", "response.steer.failed")
+        events = await socket.ask(model="chat/m", input="three", store=False, previous_response_id=first["id"])
+        assert (events[-1]["type"] == "response.completed") is found
 
 
 @inside_once
@@ -269,56 +265,52 @@ async def test_a_fork_that_fails_keeps_its_parent() -> None:
 @inside_once
 async def test_what_is_not_stored_ends_with_the_connection() -> None:
     """R08."""
-    with Provider(answers("chat")) as provider:
-        async with Inside(PLAIN, provider) as gateway:
-            async with connected(gateway) as socket:
-                first = await asked(socket, model="chat/m", input="one", store=False)
-                assert gateway.gateway.recent.weight > 0
-            async with connected(gateway) as socket:
-                (event,) = await socket.ask(model="chat/m", input="two", previous_response_id=first["id"])
-                assert event["error"] == not_found(first["id"])
-            async with gateway.call(http(f"/v1/responses/{first['id']}", method="GET")) as caller:
-                assert (await caller.head())[0] == 404
-            await gateway.until(lambda: gateway.gateway.recent.weight == 0)
+    async with Provider(answers("chat")) as provider, Inside(PLAIN, provider) as gateway:
+        async with connected(gateway) as socket:
+            first = await asked(socket, model="chat/m", input="one", store=False)
+            assert gateway.gateway.recent.weight > 0
+        async with connected(gateway) as socket:
+            (event,) = await socket.ask(model="chat/m", input="two", previous_response_id=first["id"])
+            assert event["error"] == not_found(first["id"])
+        async with gateway.call(http(f"/v1/responses/{first['id']}", method="GET")) as caller:
+            assert (await caller.head())[0] == 404
+        await gateway.until(lambda: gateway.gateway.recent.weight == 0)
 
 
 @inside_once
 async def test_another_worker_knows_what_is_stored(tmp_path: Path) -> None:
     """R09."""
     section = f"\nstate_storage: {{type: sqlite, path: {tmp_path / 'state.db'}}}"
-    with Provider(answers("chat")) as provider:
-        async with Inside(PLAIN + section, provider) as one, Inside(PLAIN + section, provider) as other:
-            async with connected(one) as socket:
-                first = await asked(socket, model="chat/m", input="one")
-                second = await asked(socket, model="chat/m", input="two", previous_response_id=first["id"])
-            async with connected(other) as socket:
-                await asked(socket, model="chat/m", input="three", previous_response_id=second["id"])
-            assert [texts(provider.requests[2].json).count(text) for text in ("one", "two", "three")] == [1, 1, 1]
+    async with Provider(answers("chat")) as provider, Inside(PLAIN + section, provider) as one, Inside(PLAIN + section, provider) as other:
+        async with connected(one) as socket:
+            first = await asked(socket, model="chat/m", input="one")
+            second = await asked(socket, model="chat/m", input="two", previous_response_id=first["id"])
+        async with connected(other) as socket:
+            await asked(socket, model="chat/m", input="three", previous_response_id=second["id"])
+        assert [texts(provider.requests[2].json).count(text) for text in ("one", "two", "three")] == [1, 1, 1]
 
 
 @inside_once
 async def test_what_continues_what_is_not_stored_is_stored_whole(tmp_path: Path) -> None:
     section = f"\nstate_storage: {{type: sqlite, path: {tmp_path / 'state.db'}}}"
-    with Provider(answers("chat")) as provider:
-        async with Inside(PLAIN + section, provider) as gateway:
-            async with connected(gateway) as socket:
-                first = await asked(socket, model="chat/m", input="one", store=False)
-                second = await asked(socket, model="chat/m", input="two", previous_response_id=first["id"])
-                third = await asked(socket, model="chat/m", input="three", previous_response_id=second["id"])
-            async with connected(gateway) as socket:
-                await asked(socket, model="chat/m", input="four", previous_response_id=third["id"])
-            counted = [texts(provider.requests[3].json).count(text) for text in ("one", "two", "three", "four", "Hello world")]
-            assert counted == [1, 1, 1, 1, 3]
+    async with Provider(answers("chat")) as provider, Inside(PLAIN + section, provider) as gateway:
+        async with connected(gateway) as socket:
+            first = await asked(socket, model="chat/m", input="one", store=False)
+            second = await asked(socket, model="chat/m", input="two", previous_response_id=first["id"])
+            third = await asked(socket, model="chat/m", input="three", previous_response_id=second["id"])
+        async with connected(gateway) as socket:
+            await asked(socket, model="chat/m", input="four", previous_response_id=third["id"])
+        counted = [texts(provider.requests[3].json).count(text) for text in ("one", "two", "three", "four", "Hello world")]
+        assert counted == [1, 1, 1, 1, 3]
 
 
 @inside_once
 async def test_a_lane_keeps_its_most_recent_response() -> None:
-    with Provider(answers("chat")) as provider:
-        async with Inside(PLAIN, provider) as gateway, connected(gateway) as socket:
-            first = await asked(socket, model="chat/m", input="one", store=False)
-            await asked(socket, model="chat/m", input="two", store=False)
-            (event,) = await socket.ask(model="chat/m", input="three", store=False, previous_response_id=first["id"])
-            assert event["error"]["code"] == "previous_response_not_found"
+    async with Provider(answers("chat")) as provider, Inside(PLAIN, provider) as gateway, connected(gateway) as socket:
+        first = await asked(socket, model="chat/m", input="one", store=False)
+        await asked(socket, model="chat/m", input="two", store=False)
+        (event,) = await socket.ask(model="chat/m", input="three", store=False, previous_response_id=first["id"])
+        assert event["error"]["code"] == "previous_response_not_found"
 
 
 @pytest.mark.parametrize(("settings", "left"), [("memory: 2kB", 0), ("memory_total: 2kB", 0), ("memory: 3kB", 1), ("memory: 1MB", 2)])
@@ -342,14 +334,13 @@ async def test_memory(settings: str, left: int) -> None:
 @inside_once
 async def test_a_conversation() -> None:
     """As over HTTP."""
-    with Provider(answers("chat")) as provider:
-        async with Inside(PLAIN, provider) as gateway, connected(gateway) as socket:
-            async with gateway.call(http("/v1/conversations", {})) as caller:
-                _, headers = await caller.head()
-                id = orjson.loads(await caller.body(headers))["id"]
-            for text in ("one", "two"):
-                await asked(socket, model="chat/m", input=text, conversation=id)
-            assert [texts(provider.requests[1].json).count(text) for text in ("one", "two", "Hello world")] == [1, 1, 1]
+    async with Provider(answers("chat")) as provider, Inside(PLAIN, provider) as gateway, connected(gateway) as socket:
+        async with gateway.call(http("/v1/conversations", {})) as caller:
+            _, headers = await caller.head()
+            id = orjson.loads(await caller.body(headers))["id"]
+        for text in ("one", "two"):
+            await asked(socket, model="chat/m", input=text, conversation=id)
+        assert [texts(provider.requests[1].json).count(text) for text in ("one", "two", "Hello world")] == [1, 1, 1]
 
 
 @inside_once
@@ -357,14 +348,13 @@ async def test_a_store_that_fails(tmp_path: Path) -> None:
     """What had to be stored fails; the connection stays, and what need not be works on."""
     path = tmp_path / "state.db"
     section = f"\nstate_storage: {{type: sqlite, path: {path}, timeout: 200ms}}"
-    with Provider(answers("chat")) as provider:
-        async with Inside(PLAIN + section, provider) as gateway, connected(gateway) as socket:
-            await asked(socket, model="chat/m", input="stored")
-            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
-                other.execute("BEGIN EXCLUSIVE")
-                events = await socket.ask(model="chat/m", input="two", stream_id="a")
-                assert events[-1]["type"] in ("error", "response.failed")
-                await asked(socket, model="chat/m", input="three", store=False, stream_id="b")
+    async with Provider(answers("chat")) as provider, Inside(PLAIN + section, provider) as gateway, connected(gateway) as socket:
+        await asked(socket, model="chat/m", input="stored")
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            events = await socket.ask(model="chat/m", input="two", stream_id="a")
+            assert events[-1]["type"] in ("error", "response.failed")
+            await asked(socket, model="chat/m", input="three", store=False, stream_id="b")
 
 
 @inside_once
@@ -372,20 +362,19 @@ async def test_a_caller_that_closes_while_its_answer_is_stored(tmp_path: Path) -
     """Its Close is answered at once, and nothing stays behind."""
     path = tmp_path / "state.db"
     section = f"\nstate_storage: {{type: sqlite, path: {path}, timeout: 300ms}}"
-    with Provider(answers("chat")) as provider:
-        async with Inside(PLAIN + section, provider) as gateway:
-            async with connected(gateway) as socket:
-                await asked(socket, model="chat/m", input="stored")
-                with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
-                    other.execute("BEGIN EXCLUSIVE")
-                    socket.create(model="chat/m", input="two")
-                    while (await socket.event())["type"] != "response.output_text.delta":
-                        pass
-                    await quiet(socket)
-                    socket.say(CloseConnection(1000))
-                    assert await closed_behind_deltas(socket) == 1000
-            await gateway.until(lambda: gateway.idle and not gateway.gateway.live.sockets)
-            assert gateway.gateway.recent.weight == 0
+    async with Provider(answers("chat")) as provider, Inside(PLAIN + section, provider) as gateway:
+        async with connected(gateway) as socket:
+            await asked(socket, model="chat/m", input="stored")
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("BEGIN EXCLUSIVE")
+                socket.create(model="chat/m", input="two")
+                while (await socket.event())["type"] != "response.output_text.delta":
+                    pass
+                await quiet(socket)
+                socket.say(CloseConnection(1000))
+                assert await closed_behind_deltas(socket) == 1000
+        await gateway.until(lambda: gateway.idle and not gateway.gateway.live.sockets)
+        assert gateway.gateway.recent.weight == 0
 
 
 async def closed_behind_deltas(socket: Socket) -> int:

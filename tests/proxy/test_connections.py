@@ -58,24 +58,22 @@ async def test_the_latest_used_connection_is_taken_first(client):
 
 @looped
 async def test_idle_connections_expire(client):
-    with Provider([respond()]) as provider:
-        async with options(idle_seconds=0.05) as brief:
-            await asyncio.gather(*(brief.fetch(UpstreamRequest(provider.url)) for _ in range(3)))
-            await all_closed(provider)
-            await brief.fetch(UpstreamRequest(provider.url))  # the sweep goes on for those that come later
-            assert len(provider.connections) == 4
-            await all_closed(provider)
+    async with Provider([respond()]) as provider, options(idle_seconds=0.05) as brief:
+        await asyncio.gather(*(brief.fetch(UpstreamRequest(provider.url)) for _ in range(3)))
+        await all_closed(provider)
+        await brief.fetch(UpstreamRequest(provider.url))  # the sweep goes on for those that come later
+        assert len(provider.connections) == 4
+        await all_closed(provider)
 
 
 @looped
 @pytest.mark.parametrize("max_idle", [0, 1])
 async def test_idle_connections_are_few(client, max_idle):
-    with Provider([respond()]) as provider:
-        async with options(max_idle=max_idle) as narrow:
-            await asyncio.gather(*(narrow.fetch(UpstreamRequest(provider.url)) for _ in range(3)))
-            await provider.seen(lambda: closed_by(provider).count("peer") == 3 - max_idle)
-            await narrow.fetch(UpstreamRequest(provider.url))
-            assert len(provider.connections) == 4 - max_idle
+    async with Provider([respond()]) as provider, options(max_idle=max_idle) as narrow:
+        await asyncio.gather(*(narrow.fetch(UpstreamRequest(provider.url)) for _ in range(3)))
+        await provider.seen(lambda: closed_by(provider).count("peer") == 3 - max_idle)
+        await narrow.fetch(UpstreamRequest(provider.url))
+        assert len(provider.connections) == 4 - max_idle
 
 
 @looped

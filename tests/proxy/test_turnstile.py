@@ -68,15 +68,14 @@ async def test_a_request_leaves_however_it_ends(model: str, stream: bool) -> Non
         speech = SPEECH["messages" if asked.target.endswith("messages") else "chat"]
         return [stream_head(), *map(chunk, speech.stream), LAST_CHUNK]
 
-    with Provider(script) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            for content in ("word " * bodies.LONG, 7):
-                for _ in range(turnstile.AT_ONCE + 1):
-                    more = {"messages": [{"role": "user", "content": content}], "user": "x" * bodies.LONG}
-                    async with gateway.ask("chat", model, stream=stream, **more) as caller:
-                        _, headers = await caller.head()
-                        await caller.body(headers)
-            assert gateway.gateway.services.turnstile._free._value == turnstile.AT_ONCE
+    async with Provider(script) as provider, Inside(CONFIG, provider) as gateway:
+        for content in ("word " * bodies.LONG, 7):
+            for _ in range(turnstile.AT_ONCE + 1):
+                more = {"messages": [{"role": "user", "content": content}], "user": "x" * bodies.LONG}
+                async with gateway.ask("chat", model, stream=stream, **more) as caller:
+                    _, headers = await caller.head()
+                    await caller.body(headers)
+        assert gateway.gateway.services.turnstile._free._value == turnstile.AT_ONCE
 
 
 @inside_once
@@ -88,16 +87,15 @@ async def test_who_waits_for_a_hook_or_an_upstream_holds_nobody_up() -> None:
 
     config = CONFIG + '\nhooks: [{url: "UPSTREAM/hook", on: [request], timeout: 60s}]'
     requests = turnstile.AT_ONCE + 2
-    with Provider(script) as provider:
-        async with Inside(config, provider) as gateway, asyncio.TaskGroup() as group:
+    async with Provider(script) as provider, Inside(config, provider) as gateway, asyncio.TaskGroup() as group:
 
-            async def ask() -> None:
-                async with gateway.ask("chat", "chat/m", user="x" * bodies.LONG) as caller:
-                    assert (await caller.head())[0] == 200
+        async def ask() -> None:
+            async with gateway.ask("chat", "chat/m", user="x" * bodies.LONG) as caller:
+                assert (await caller.head())[0] == 200
 
-            for _ in range(requests):
-                group.create_task(ask())
-            await provider.seen(lambda: len(provider.requests) == requests)
-            hook.open()
-            await provider.seen(lambda: len(provider.requests) == 2 * requests)
-            upstream.open()
+        for _ in range(requests):
+            group.create_task(ask())
+        await provider.seen(lambda: len(provider.requests) == requests)
+        hook.open()
+        await provider.seen(lambda: len(provider.requests) == 2 * requests)
+        upstream.open()

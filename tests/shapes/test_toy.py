@@ -172,19 +172,18 @@ async def test_another_caller_of_a_toy_model(caller: str) -> None:
 
 @inside_once
 async def test_errors() -> None:
-    with Provider(upstream) as provider:
-        async with Inside(CONFIG, provider) as gateway:
-            told = await answer(gateway, "/v1/toy/teddy", {"talk": [["user", "No"]]})
-            assert (told[0], json.loads(told[2])) == (400, {"wrong": "No, said the bear."})
-            told = await answer(gateway, "/v1/toy/nobody")
-            assert told[0] == 404
-            assert "nobody" in json.loads(told[2])["wrong"]
-            told = await answer(gateway, "/v1/toy/demo%2Fecho", {})
-            assert (told[0], json.loads(told[2])["wrong"][:4]) == (400, "talk")
-            status, _, body = await answer(gateway, "/v1/toy/demo%2Ferror?stream=1")
-            assert "wrong" in (pieces(body)[-1] if status == 200 else json.loads(body))
-            told = await answer(gateway, "/v1/chat/completions", {"model": "teddy", "messages": [{"role": "user", "content": "No"}]})
-            assert (told[0], json.loads(told[2])["error"]["message"]) == (400, "No, said the bear.")
+    async with Provider(upstream) as provider, Inside(CONFIG, provider) as gateway:
+        told = await answer(gateway, "/v1/toy/teddy", {"talk": [["user", "No"]]})
+        assert (told[0], json.loads(told[2])) == (400, {"wrong": "No, said the bear."})
+        told = await answer(gateway, "/v1/toy/nobody")
+        assert told[0] == 404
+        assert "nobody" in json.loads(told[2])["wrong"]
+        told = await answer(gateway, "/v1/toy/demo%2Fecho", {})
+        assert (told[0], json.loads(told[2])["wrong"][:4]) == (400, "talk")
+        status, _, body = await answer(gateway, "/v1/toy/demo%2Ferror?stream=1")
+        assert "wrong" in (pieces(body)[-1] if status == 200 else json.loads(body))
+        told = await answer(gateway, "/v1/chat/completions", {"model": "teddy", "messages": [{"role": "user", "content": "No"}]})
+        assert (told[0], json.loads(told[2])["error"]["message"]) == (400, "No, said the bear.")
 
 
 @pytest.mark.parametrize("whole", [False, True])
