@@ -51,6 +51,7 @@ def output_format(request: Request, output: OutputFormat, required: bool = False
 
 
 _IN_JSON = "Answer in JSON."
+_BY_SCHEMA = "Answer with one JSON value, and nothing else, that is valid by this JSON schema:"
 
 
 def name_json(request: Request) -> None:
@@ -72,16 +73,30 @@ def name_json(request: Request) -> None:
 
 
 def saying_json(messages: Any, kind: str) -> list[Any] | None:
-    """Messages of a caller's own body with the note of `name_json`; None where one speaks of JSON, or none is a user's.
+    """Messages of an upstream's body with the note of `name_json`; None where one speaks of JSON, or none is a user's.
 
     kind: the type of a part that is a text.
     """
     turns = messages if isinstance(messages, list) else []
+    if any("json" in text.lower() for message in turns for text in _texts(message)):
+        return None
+    return _noted(turns, kind, _IN_JSON)
+
+
+def saying_schema(messages: Any, kind: str, schema: Any) -> list[Any] | None:
+    """Messages of an upstream's body with the schema of the answer in words; None where none is a user's."""
+    turns = messages if isinstance(messages, list) else []
+    note = f"{_BY_SCHEMA}\n{jsontext.dumps(schema).decode()}" if isinstance(schema, dict) else _IN_JSON
+    return _noted(turns, kind, note)
+
+
+def _noted(turns: list[Any], kind: str, note: str) -> list[Any] | None:
+    """The note stands in the first message of a user, so that the beginning stays as it is while the conversation grows."""
     first = next((n for n, one in enumerate(turns) if isinstance(one, dict) and one.get("role") == "user" and one.get("content")), None)
-    if first is None or any("json" in text.lower() for message in turns for text in _texts(message)):
+    if first is None:
         return None
     content = turns[first]["content"]
-    extended: Any = f"{content}\n\n{_IN_JSON}" if isinstance(content, str) else [*content, {"type": kind, "text": _IN_JSON}]
+    extended: Any = f"{content}\n\n{note}" if isinstance(content, str) else [*content, {"type": kind, "text": note}]
     return [*turns[:first], turns[first] | {"content": extended}, *turns[first + 1 :]]
 
 

@@ -292,11 +292,19 @@ def leave_out_search(draft: ChatDraft) -> None:
     draft.drop("web_search_options")
 
 
-def leave_out_schema(draft: ChatDraft) -> None:
-    """Of a caller that speaks this API; see `_Settings` for others."""
+def describe_schema(draft: ChatDraft) -> None:
+    """Ask for JSON and say the schema in words where the upstream takes none; leave it out where that takes no `json_object` either."""
     form = draft.body.get("response_format")
-    if isinstance(form, dict) and form.get("type") == "json_schema":
+    if not isinstance(form, dict) or form.get("type") != "json_schema":
+        return
+    named = form.get("json_schema")
+    schema = named.get("schema") if isinstance(named, dict) else None
+    messages = openai.saying_schema(draft.body.get("messages"), "text", schema) if draft.capabilities.c_json_object else None
+    if messages is None:
         draft.drop("response_format")
+        return
+    draft.body |= {"messages": messages, "response_format": {"type": "json_object"}}
+    draft.adapt("output", member="response_format")
 
 
 def leave_out_output_beside_tools(draft: ChatDraft) -> None:
@@ -332,7 +340,7 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: can.openai_host, name_json),
     Rule(lambda can: not can.c_json_object, name_any_object),
     Rule(lambda can: can.openai_host and not can.c_web_search, leave_out_search, of="carried", rests_on="c_web_search"),
-    Rule(lambda can: not can.c_json_schema, leave_out_schema, of="carried"),
+    Rule(lambda can: not can.c_json_schema, describe_schema),
     Rule(lambda can: not can.c_json_with_tools, leave_out_output_beside_tools),
     Rule(lambda can: not can.c_json_streams, leave_out_output_in_streams),
     Rule(lambda can: not can.c_developer_role, rename_developers, of="carried", rests_on="c_developer_role", walks=True),

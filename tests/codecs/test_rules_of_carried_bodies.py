@@ -110,8 +110,8 @@ ROWS: list[tuple[str, JSON, JSON, JSON, str, str]] = [
         "temperature,logit_bias,logprobs",
         "",
     ),
-    ("chat", {"c.json_schema": False}, {"response_format": {"type": "json_schema", "json_schema": {}}}, {"response_format": None},
-     "response_format", ""),
+    ("chat", {"c.json_schema": False, "c.json_object": False}, {"response_format": {"type": "json_schema", "json_schema": {}}},
+     {"response_format": None}, "response_format", ""),
     (
         "chat",
         {"c.tool_choice": "required"},
