@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from . import jsontext, schema
+from .outputs import IN_JSON, noted
 from .request import OutputFormat, Request, ResultPart, TextPart, Tool, Turn
 
 # other operations with a model, some of which upstreams of OpenAI's family serve
@@ -50,10 +51,6 @@ def output_format(request: Request, output: OutputFormat, required: bool = False
     return written
 
 
-_IN_JSON = "Answer in JSON."
-_BY_SCHEMA = "Answer with one JSON value, and nothing else, that is valid by this JSON schema:"
-
-
 def name_json(request: Request) -> None:
     """Say that JSON is wanted, if nothing does: without the word both APIs refuse `json_object`, which needs none in the caller's.
 
@@ -68,36 +65,19 @@ def name_json(request: Request) -> None:
             return
         if turn.role == "user" and not any(isinstance(part, ResultPart) for part in turn.parts):
             request.ledger.adapt(setting.value.path)
-            request.turns[number] = Turn(turn.role, [*turn.parts, TextPart(_IN_JSON, turn.path)], turn.path)
+            request.turns[number] = Turn(turn.role, [*turn.parts, TextPart(IN_JSON, turn.path)], turn.path)
             return
 
 
 def saying_json(messages: Any, kind: str) -> list[Any] | None:
-    """Messages of an upstream's body with the note of `name_json`; None where one speaks of JSON, or none is a user's.
+    """Messages of a caller's own body with the note of `name_json`; None where one speaks of JSON, or none is a user's.
 
     kind: the type of a part that is a text.
     """
     turns = messages if isinstance(messages, list) else []
     if any("json" in text.lower() for message in turns for text in _texts(message)):
         return None
-    return _noted(turns, kind, _IN_JSON)
-
-
-def saying_schema(messages: Any, kind: str, schema: Any) -> list[Any] | None:
-    """Messages of an upstream's body with the schema of the answer in words; None where none is a user's."""
-    turns = messages if isinstance(messages, list) else []
-    note = f"{_BY_SCHEMA}\n{jsontext.dumps(schema).decode()}" if isinstance(schema, dict) else _IN_JSON
-    return _noted(turns, kind, note)
-
-
-def _noted(turns: list[Any], kind: str, note: str) -> list[Any] | None:
-    """The note stands in the first message of a user, so that the beginning stays as it is while the conversation grows."""
-    first = next((n for n, one in enumerate(turns) if isinstance(one, dict) and one.get("role") == "user" and one.get("content")), None)
-    if first is None:
-        return None
-    content = turns[first]["content"]
-    extended: Any = f"{content}\n\n{note}" if isinstance(content, str) else [*content, {"type": kind, "text": note}]
-    return [*turns[:first], turns[first] | {"content": extended}, *turns[first + 1 :]]
+    return noted(turns, IN_JSON, kind)
 
 
 def _texts(message: Any) -> list[str]:

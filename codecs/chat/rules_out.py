@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-from .. import openai, subsets
+from .. import openai, outputs, subsets
 from ..capabilities import EFFORTS, Capabilities
 from ..errors import Unsupported
 from ..ledger import Path
@@ -293,18 +293,22 @@ def leave_out_search(draft: ChatDraft) -> None:
 
 
 def describe_schema(draft: ChatDraft) -> None:
-    """Ask for JSON and say the schema in words where the upstream takes none; leave it out where that takes no `json_object` either."""
+    """Say the schema in words where the upstream takes none, and ask for JSON where it takes that."""
     form = draft.body.get("response_format")
     if not isinstance(form, dict) or form.get("type") != "json_schema":
         return
     named = form.get("json_schema")
     schema = named.get("schema") if isinstance(named, dict) else None
-    messages = openai.saying_schema(draft.body.get("messages"), "text", schema) if draft.capabilities.c_json_object else None
-    if messages is None:
-        draft.drop("response_format")
+    messages = outputs.noted(draft.body.get("messages"), outputs.in_words(schema))
+    if messages is not None:
+        draft.body["messages"] = messages
+    if messages is not None and draft.capabilities.c_json_object:
+        draft.body["response_format"] = {"type": "json_object"}
+        draft.adapt("output", member="response_format")
         return
-    draft.body |= {"messages": messages, "response_format": {"type": "json_object"}}
-    draft.adapt("output", member="response_format")
+    draft.drop("response_format")
+    if messages is not None:
+        draft.moved()
 
 
 def leave_out_output_beside_tools(draft: ChatDraft) -> None:

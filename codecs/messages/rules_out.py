@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .. import outputs, subsets
 from .. import schema as schemas
-from .. import subsets
 from ..capabilities import EFFORTS, Capabilities
 from ..errors import Unsupported
 from ..ledger import Path, concrete
@@ -134,8 +134,16 @@ def restrict_output(draft: MessagesDraft) -> None:
 
 
 def leave_out_output(draft: MessagesDraft) -> None:
+    """The schema is said in words instead; see `outputs.say_schema` for callers of other APIs."""
     for path in _FORMATS:
+        *outer, name = path
+        form = (draft.member(outer[0]) if outer else draft.body).get(name)
+        schema = form.get("schema") if isinstance(form, dict) else None
+        messages = outputs.noted(draft.body.get("messages"), outputs.in_words(schema)) if isinstance(schema, dict) else None
         draft.drop(".".join(path))
+        if messages is not None:
+            draft.body["messages"] = messages
+            draft.moved()
 
 
 def leave_out_tools(draft: MessagesDraft) -> None:

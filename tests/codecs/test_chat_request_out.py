@@ -364,6 +364,9 @@ def test_a_schema_in_words() -> None:
     assert (carried.dropped, carried.adapted) == ("", "output_config.format")
     carried = from_responses(flags, input=TURNS, text={"format": {"type": "json_schema", "name": "n", "schema": CITY}})
     assert (carried.dropped, carried.adapted) == ("", "text.format")
+    carried = from_responses(flags | {"c_json_object": False}, text={"format": {"type": "json_schema", "name": "n", "schema": CITY}})
+    assert carried.body == {"model": "up", "messages": [{"role": "user", "content": f"q\n\n{IN_WORDS}"}]}
+    assert (carried.dropped, carried.adapted) == ("text.format", "input")
 
 
 @pytest.mark.parametrize(
