@@ -66,7 +66,7 @@ class ArgumentText:
             return "" if held.strip() == "null" else held
         previous, last = "".join(self.pieces), again[-1]
         joined = "".join(again)
-        return last[len(previous) :] if _is_json(last) and not _is_json(previous + joined) else joined
+        return last[len(previous) :] if jsontext.is_json(last) and not jsontext.is_json(previous + joined) else joined
 
     def complete(self) -> bool:
         """Whether the arguments are a complete JSON object."""
@@ -177,11 +177,3 @@ class Telling:
         """Return the held text, at the end of the pieces. Long equal beginnings count as cumulative."""
         waited, self._waits = self._waits, ""
         return waited[len(self._previous) :] if len(self._previous) >= _UNLIKELY else waited
-
-
-def _is_json(text: str) -> bool:
-    try:
-        jsontext.loads(text)
-    except ValueError:
-        return False
-    return True

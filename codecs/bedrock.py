@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from . import errors, jsontext
+from .anything import object_of, str_of
 from .carrier import CountForm, Framing
 from .eventstream import Message, Splitter
 from .reply import Unsaid
@@ -84,8 +85,8 @@ _HINT = "the model id needs an inference profile of the region, such as us.anthr
 
 def read_error(status: int, body: bytes, headers: Mapping[str, str]) -> errors.GatewayError:
     """The error in an answer. status: of HTTP. headers: without regard to case."""
-    value = _object(body)
-    name = headers.get("x-amzn-errortype", "").partition(":")[0] or _text(value, "__type").rpartition("#")[2]
+    value = object_of(body)
+    name = headers.get("x-amzn-errortype", "").partition(":")[0] or str_of(value, "__type").rpartition("#")[2]
     return error_of(name, value, status)
 
 
@@ -97,7 +98,7 @@ def decode_error(status: int, body: bytes, content_type: str = "") -> errors.Gat
 def error_of(name: str, value: dict[str, Any], status: int | None = None) -> errors.GatewayError:
     """The error of this name. value: its body. status: of HTTP; None within a stream."""
     plain = _plain(name)
-    message = (_text(value, "message") or _text(value, "Message") or "The upstream reported an error.").removeprefix(_INTRODUCED)
+    message = (str_of(value, "message") or str_of(value, "Message") or "The upstream reported an error.").removeprefix(_INTRODUCED)
     row = _NAMES.get(plain) or _BY_STATUS.get(status or 500) or _Row("bad_request" if 400 <= (status or 500) < 500 else "server")
     phrase = ""  # the words that matched
     if row.kind == "bad_request":
@@ -137,26 +138,13 @@ def _plain(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        value = jsontext.loads(body)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: dict[str, Any], name: str) -> str:
-    text = value.get(name)
-    return text if isinstance(text, str) else ""
-
-
 # ---- InvokeModelWithResponseStream ----
 
 
 def failure(message: Message) -> errors.GatewayError | None:
     """What an exception or an error within a stream says; None of an event."""
     if message.kind == "exception":
-        return error_of(message.name, _object(message.payload))
+        return error_of(message.name, object_of(message.payload))
     if message.kind == "error":
         return error_of(message.name, {"message": message.headers.get(":error-message", "")})
     return None

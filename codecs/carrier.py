@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from . import splice
+from .anything import list_of
 from .betas import Betas
 from .errors import GatewayError
 from .reply import Unsaid
@@ -155,10 +156,9 @@ class Carrier:
         if self.version:
             if "anthropic_version" not in value:
                 joins["anthropic_version"] = _version(headers.get("anthropic-version", ""), self.version)
-            own = value.get("anthropic_beta")
             passed, held_back = split(headers.get("anthropic-beta", ""), betas)
             if passed:
-                before = own if isinstance(own, list) else []
+                before = list_of(value, "anthropic_beta")
                 there = {beta for beta in before if isinstance(beta, str)}
                 joins["anthropic_beta"] = [*before, *(beta for beta in passed if beta not in there)]
                 leaves.add("anthropic_beta")

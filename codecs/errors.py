@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from . import jsontext
+from .ledger import Path, concrete
 
 
 class Kind(NamedTuple):
@@ -240,6 +241,10 @@ class UnsupportedContent(Unsupported):
     def __init__(self, message: str, *, param: str | None = None, capability: str | None = None) -> None:
         super().__init__(message, param=param)
         self.capability = capability
+
+
+def unsupported_content(what: str, path: Path, capability: str | None = None) -> UnsupportedContent:
+    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path), capability=capability)
 
 
 class TooLarge(ClientFault):

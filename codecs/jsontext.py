@@ -60,6 +60,14 @@ def loads_refused(data: bytes | str, errors: str = "replace") -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def is_json(text: str) -> bool:
+    try:
+        loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def described(data: bytes) -> str:
     """Describe invalid JSON for a log: its length and where it is invalid. The description does not quote the data."""
     form = "text"

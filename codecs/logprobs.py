@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .anything import dicts_of
+
 
 def spelt_out(entries: list[Any]) -> list[dict[str, Any]]:
     """Return the entries with all members; missing `bytes` are set to the token's UTF-8."""
@@ -11,8 +13,7 @@ def spelt_out(entries: list[Any]) -> list[dict[str, Any]]:
 
 
 def _others(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    others = entry.get("top_logprobs")
-    return [_entry(other) for other in others if isinstance(other, dict)] if isinstance(others, list) else []
+    return [_entry(other) for other in dicts_of(entry, "top_logprobs")]
 
 
 def _entry(entry: dict[str, Any]) -> dict[str, Any]:

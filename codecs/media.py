@@ -30,6 +30,16 @@ _MAGIC = (
     (b"GIF89a", "image/gif"),
     (b"%PDF-", PDF),
 )
+_SOUND = (
+    (b"ID3", MP3),
+    (b"OggS", "audio/ogg"),
+    (b"fLaC", "audio/flac"),
+    (b"\xff\xf1", "audio/aac"),
+    (b"\xff\xf9", "audio/aac"),
+    (b"\xff\xfb", MP3),
+    (b"\xff\xf3", MP3),
+    (b"\xff\xf2", MP3),
+)
 _HEAD = re.compile(r"data:([^,;]*+)((?:;[^,;]*+)*+),", re.IGNORECASE)
 _LONGEST_HEAD = 1024
 
@@ -98,6 +108,14 @@ def sniff(data: str) -> str:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
+
+
+def sniff_sound(data: str) -> str:
+    """The media type of sound by the first bytes of clean base64: wav, mp3, ogg, flac or aac; "" if unknown."""
+    head = binascii.a2b_base64(data[:24])
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return WAV
+    return next((kind for magic, kind in _SOUND if head.startswith(magic)), "")
 
 
 def decoded_text(data: str, path: Path) -> str:

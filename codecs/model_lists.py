@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from . import jsontext
+from .anything import at
 
 MOST = 2000  # models of one upstream
 BRACKETS = 50 * MOST  # objects and lists in a page: to parse more takes too long
@@ -74,17 +75,11 @@ def _known(item: Mapping[str, Any]) -> Known:
     known: Known = {}
     for name, places, reader in _MEMBERS:
         for place in places:
-            value = reader(_at(item, place))
+            value = reader(at(item, *place.split(".")))
             if value is not None:
                 known[name] = value
                 break
     return known
-
-
-def _at(value: Any, place: str) -> Any:
-    for step in place.split("."):
-        value = value.get(step) if isinstance(value, dict) else None
-    return value
 
 
 def _count(value: Any) -> int | None:

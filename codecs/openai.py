@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from . import jsontext, schema
+from .anything import dicts_of
 from .outputs import IN_JSON, noted
 from .request import OutputFormat, Request, ResultPart, TextPart, Tool, Turn
 
@@ -144,7 +145,6 @@ def strict(request: Request, tool: Tool, taken: bool) -> bool | None:
 
 def holds_files(body: dict[str, Any]) -> bool:
     """Whether a caller's messages hold files."""
-    messages = body.get("messages")
-    contents = [message.get("content") for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
+    contents = [message.get("content") for message in dicts_of(body, "messages")]
     parts = (part for content in contents if isinstance(content, list) for part in content)
     return any(isinstance(part, dict) and part.get("type") in _FILES for part in parts)

@@ -9,6 +9,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from . import jsontext, media
+from .anything import at, dicts_in
 from .ledger import Ledger, Path
 from .request import DocumentPart, ImagePart, ResultPart, SearchResultPart, TextPart
 
@@ -94,8 +95,7 @@ def server_tool(kind: str, block: dict[str, Any], path: Path, ledger: Ledger) ->
 
 def _loaded(result: Any) -> tuple[str, ...]:
     """The names of the tools that a provider's search has found."""
-    references = result.get("tool_references") if isinstance(result, dict) else None
-    names = [each.get("tool_name") for each in references if isinstance(each, dict)] if isinstance(references, list) else []
+    names = [each.get("tool_name") for each in dicts_in(at(result, "tool_references"))]
     return tuple(name for name in names if isinstance(name, str))
 
 

@@ -17,6 +17,9 @@ REASONING_OPAQUE = "reasoning_opaque"
 # chat: top-level names of the cached share of prompt tokens (DeepSeek; Moonshot)
 CACHED_TOKENS = ("prompt_cache_hit_tokens", "cached_tokens")
 
+# chat: the member of a usage whose prompt had sound, which is in the total, but in neither side (Mistral's Voxtral)
+SOUND = "prompt_audio_seconds"
+
 # finish_reason, stop_reason and incomplete_details.reason -> neutral reason; FAILED if the answer broke off. One table for all shapes,
 # because servers of one use the values of others, and of Google's and Amazon's own APIs. Keys are lower case with underscores, without
 # the text after a colon: `ending` normalises a value and looks it up.

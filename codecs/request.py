@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .errors import Unsupported
-from .ledger import Ledger, Path
+from .anything import at
+from .errors import Malformed, Unsupported
+from .ledger import Ledger, Path, concrete
 
 # ---- content: the parts of a turn ----
 
@@ -358,6 +359,14 @@ class Request:
             self.taken[name] = setting.path
         return setting
 
+    def take_limit(self) -> Setting | None:
+        """The token limit. Raises Malformed for one below 1."""
+        setting = self.take_setting("max_tokens")
+        if setting is not None and setting.value < 1:
+            param = concrete(setting.path)
+            raise Malformed(f"{param} must be at least 1", code="invalid_value", param=param)
+        return setting
+
     def take_stops(self) -> list[str]:
         """The stop sequences, each once, for APIs that refuse blank ones: these are reported."""
         setting = self.take_setting("stop")
@@ -394,6 +403,6 @@ class Request:
 
 def _blocks(moderation: Any) -> bool:
     """Whether what it finds is to be blocked, and not only to be told."""
-    policy = moderation.get("policy") if isinstance(moderation, dict) else None
+    policy = at(moderation, "policy")
     rules = policy.values() if isinstance(policy, dict) else ()
     return any(isinstance(rule, dict) and rule.get("mode") == "block" for rule in rules)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeGuard, TypeVar
 
+from .anything import dicts_of
 from .capabilities import Capabilities
 from .ledger import Path
 from .lessons import EACH, IDLE, Body, Lesson, steps_to, without
@@ -114,8 +115,7 @@ class Draft:
 
     def all_of(self, member: str) -> list[dict[str, Any]]:
         """The objects of a list."""
-        value = self.body.get(member)
-        return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+        return dicts_of(self.body, member)
 
     def each(self, member: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
         """Change the objects of a list; whether there was anything to change. change: returns what it does not change as it is."""

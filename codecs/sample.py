@@ -9,6 +9,8 @@ from __future__ import annotations
 from math import ceil, floor
 from typing import Any
 
+from .anything import dict_of, list_of
+
 _DEPTH = 24  # levels, below which instances are null: schemas may be recursive
 _MOST = 10_000  # schemas processed, after which instances are null: recursion may be multiple
 _GREATEST = 1 << 53
@@ -99,8 +101,7 @@ class _Sampler:
         return self.value(_joined(rest, chosen) if isinstance(chosen, dict) else chosen, depth + 1)
 
     def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
-        properties = schema.get("properties")
-        properties = properties if isinstance(properties, dict) else {}
+        properties = dict_of(schema, "properties")
         required = schema.get("required")
         names = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
         if self._every and depth < _DEPTH // 4:
@@ -108,8 +109,7 @@ class _Sampler:
         return {name: self.value(properties.get(name, True), depth + 1) for name in names}
 
     def _array(self, schema: dict[str, Any], depth: int) -> list[Any]:
-        first = schema.get("prefixItems")
-        first = first if isinstance(first, list) else []
+        first = list_of(schema, "prefixItems")
         least, most = _bound(schema, "minItems", 1 if self._every else 0), _bound(schema, "maxItems", _LONGEST)
         values = [self.value(each, depth + 1) for each in first]
         while len(values) < least:

@@ -34,8 +34,3 @@ def scrub(shape: Scrub, body: dict[str, Any], capabilities: Capabilities, ledger
     before = len(ledger.dropped), len(ledger.adapted)
     shape(body, capabilities, ledger)
     return (len(ledger.dropped), len(ledger.adapted)) != before
-
-
-def list_of(body: dict[str, Any], key: str) -> list[Any]:
-    value = body.get(key)
-    return value if isinstance(value, list) else []

@@ -159,14 +159,6 @@ def _place(path: str, model: str) -> str:
     return path
 
 
-def _never_array(target: str) -> bool:
-    return False
-
-
-def _always(capabilities: Capabilities) -> bool:
-    return True
-
-
 def _as_it_is(body: dict[str, Any]) -> None:
     return None
 
@@ -179,19 +171,11 @@ def _no_headers(capabilities: Capabilities) -> dict[str, str]:
     return {}
 
 
-def _never(body: Body, capabilities: Capabilities) -> bool:
-    return False
+def _always(*_: object) -> bool:
+    return True
 
 
-def _goes_not_on(capabilities: Capabilities) -> bool:
-    return False
-
-
-def _translates_nothing(body: Body, capabilities: Capabilities) -> bool:
-    return False
-
-
-def _refuses_nothing(body: Body, capabilities: Capabilities, own: bool) -> bool:
+def never(*_: object) -> bool:
     return False
 
 
@@ -260,7 +244,7 @@ class Shape:
     """Whether an upstream may need reasoning or a signature back with a tool call."""
     scrub: Callable[[dict[str, Any], Capabilities, Ledger], None]
     """Removes the gateway's own additions from a request body sent in its own shape."""
-    prefills: Callable[[Capabilities], bool] = _goes_not_on
+    prefills: Callable[[Capabilities], bool] = never
     """Whether a model goes on from the text of a last assistant turn, so that its answer is only what is missing."""
     marks: tuple[bytes, ...] = ()
     """What a body of this shape holds, one of them at least, when there is something to remove."""
@@ -271,10 +255,10 @@ class Shape:
     """What upstreams of this shape refuse; see `codecs/rules.py`."""
     Draft: type[Draft] = Draft
     """What these rules look at."""
-    refuses: Callable[[Body, Capabilities, bool], bool] = _refuses_nothing
+    refuses: Callable[[Body, Capabilities, bool], bool] = never
     """(body, capabilities, own) → whether an upstream of this shape refuses the caller's body, so that another of its APIs must be used.
     own: whether the body is of this shape; in a body of another shape only the members common to all shapes are read."""
-    translates: Callable[[Body, Capabilities], bool] = _translates_nothing
+    translates: Callable[[Body, Capabilities], bool] = never
     """(body, capabilities) → whether a body of this shape is translated for an upstream of this shape, which does not know its form."""
     betas_at: tuple[str, ...] = ()
     """The member of the body, and the one in it, that say values of `anthropic-beta`; empty: there is none."""
@@ -282,7 +266,7 @@ class Shape:
     """The header of an answer that names its service tier, where the body may not; "" if there is none."""
     id_header: str = ""
     """The header of an answer that is its id, where the body has none; "" if the body has one."""
-    reasons: Callable[[Body, Capabilities], bool] = _never
+    reasons: Callable[[Body, Capabilities], bool] = never
     """(body, capabilities) → whether the model reasons when it is sent this body, as far as its settings tell."""
     token_limits: tuple[str, ...] = ()
     """Members that limit the answer's tokens."""
@@ -304,7 +288,7 @@ class Shape:
     filled: Callable[[Body, Reply], Body] = _as_it_came
     """(a whole answer, or what an event shows of it; reply) → the same with the members that every answer has, itself where none lacks."""
     framing: Framing
-    array: Callable[[str], bool] = _never_array
+    array: Callable[[str], bool] = never
     """(target) → whether a stream is sent as one JSON array of the frames' data."""
     cuts: bool = False
     """Whether a stream that failed is closed without HTTP's own end: SDKs ignore an error within it, or take it for the end."""

@@ -1,7 +1,8 @@
 """Server-sent events: splitting the reads of a socket into frames, and serialising JSON as frames.
 
 Source: WHATWG HTML, "Server-sent events", 9.2.6 Interpreting an event stream. `id` and `retry` are ignored, frames without
-data are not returned, and a complete last event is returned even if the stream ends without its blank line.
+data are not returned, and a complete last event is returned even if the stream ends without its blank line. A field `error` is one of
+some servers' own, see ERROR_LINE.
 
 Strategy: most reads consist of a few complete blocks of `data: …` or `event: …`, `data: …` with LF line ends, which one regular
 expression splits, or of one `data: …` with CRLF. Other reads are first completed with what was left of the last one, and CR, if there is
@@ -19,6 +20,9 @@ from . import errors, jsontext
 
 Frame = tuple[bytes, bytes]
 """The `event` field (b"" if absent) and the data: its lines joined by LF."""
+
+ERROR_LINE = b"error:"
+"""The name of a frame whose data was in a field `error` (llama.cpp until 2025, GPUStack), which clients ignore."""
 
 LIMIT = 16 * 2**20
 BOM = b"\xef\xbb\xbf"
@@ -180,7 +184,7 @@ def named_alike(chunk: bytes, begin: bytes) -> int:
 
 def _parsed(block: bytes) -> Frame:
     """Parse the lines of one event according to the specification."""
-    kind = b""
+    kind = error = b""
     data = []
     bare = block.strip(b"\n")
     if bare[:1] in (b"{", b"[") and is_whole(bare):  # an error that a server puts into its stream as it would answer with it
@@ -191,6 +195,10 @@ def _parsed(block: bytes) -> Frame:
             data.append(value.removeprefix(b" "))
         elif name == b"event":
             kind = value.removeprefix(b" ")
+        elif name == b"error":
+            error = value.strip()
+    if error[:1] == b"{" and not data:
+        return ERROR_LINE, error
     return kind, b"\n".join(data)
 
 

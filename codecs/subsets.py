@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import jsontext
+from .anything import dict_of
 from .errors import Unsupported
 from .schema import A_SCHEMA, DEPTH, Room
 
@@ -115,12 +116,12 @@ def _without_root_union(schema: Schema) -> Schema:
     if union is None and not everything:
         return schema
     rest = {key: value for key, value in schema.items() if key not in (*_UNIONS, "allOf")}
-    properties: Schema = dict(_properties(rest))
+    properties: Schema = dict(dict_of(rest, "properties"))
     required = _required(rest)
     branches = _each_resolved(schema.get(union or "", ()), schema)
     parts = _each_resolved(everything or (), schema)
     for branch in (*parts, *branches):
-        for name, one in _properties(branch).items():
+        for name, one in dict_of(branch, "properties").items():
             properties.setdefault(name, one)
     for branch in parts:
         required |= _required(branch)
@@ -129,11 +130,6 @@ def _without_root_union(schema: Schema) -> Schema:
     whole = rest | {"type": "object", "properties": properties}
     order = [name for name in properties if name in required]
     return whole | ({"required": order} if order else {})
-
-
-def _properties(schema: Schema) -> Schema:
-    properties = schema.get("properties")
-    return properties if isinstance(properties, dict) else {}
 
 
 def _required(schema: Schema) -> set[str]:

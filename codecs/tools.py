@@ -56,6 +56,13 @@ def user_location(fields: Fields) -> dict[str, Any]:
     return {"type": "approximate", **place}
 
 
+def offer_directly(request: Request, fields: Fields) -> None:
+    """Offer a tool to the model itself: a program that would call it runs at its own provider."""
+    callers = fields.items("allowed_callers")
+    if callers and "direct" not in callers:
+        request.ledger.adapt((*fields.path, "allowed_callers"))
+
+
 def is_limited(tool: Tool, *sayable: str) -> bool:
     """Whether a search is limited to certain domains other than by the members in sayable: a search without the limit is another."""
     return any(tool.search.get(name) for name in ("allowed_domains", "blocked_domains") if name not in sayable)
@@ -79,12 +86,20 @@ def unfulfilled(choice: ToolChoice, dropped: Iterable[Tool]) -> Unsupported:
     return Unsupported("tool_choice requires tools", param=concrete(choice.path))
 
 
-def grammar_note(tool: Tool) -> str:
-    """The note on the grammar in the description of a free-text tool sent as a function; "" if it has none."""
+def described(tool: Tool) -> str:
+    """The description of a free-text tool that is sent as a function, with its grammar."""
     if tool.grammar is None:
-        return ""
+        return (tool.description or "").strip()
     syntax, definition = tool.grammar.get("syntax", ""), tool.grammar.get("definition", "")
-    return f'\n\nThe "input" string must follow this {syntax} grammar:\n{definition}'
+    return f'{tool.description or ""}\n\nThe "input" string must follow this {syntax} grammar:\n{definition}'.strip()
+
+
+def as_function(tool: Tool) -> tuple[str, dict[str, Any]]:
+    """The description and the schema, for an API whose tools are all functions with the schema of an object."""
+    if tool.kind == "custom":
+        return described(tool), INPUT_SCHEMA
+    schema = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
+    return tool.description or "", schema if "type" in schema else {"type": "object", **schema}
 
 
 class ToolMap:

@@ -14,6 +14,7 @@ from functools import reduce
 from typing import Any
 
 from . import quirks
+from .anything import at, dicts_of
 
 MOST = 1_000_000_000
 """The maximum of a token count: anything above is invalid, and would exhaust every budget at once."""
@@ -82,7 +83,7 @@ def count(value: Any) -> int:
 
 
 def _maybe(details: Any, key: str) -> int | None:
-    value = details.get(key) if isinstance(details, dict) else None
+    value = at(details, key)
     return None if value is None else count(value)
 
 
@@ -117,12 +118,12 @@ def _counted(usage: dict[str, Any], keys: Iterable[str]) -> bool:
     return any(map(count, map(usage.get, keys)))
 
 
-def _settled(usage: Usage, total: Any) -> Usage:
+def _settled(usage: Usage, total: Any, heard: bool = False) -> Usage:
     """Return the usage with cached tokens included in the input and reasoning in the output. total: the upstream's.
 
     A part was excluded if the total exceeds the sum of both sides by it, or, without a total, if the part is larger than its side.
     (With a total that is no proof: OpenRouter counts reasoning with another tokenizer.) An unexplained excess of the total counts as
-    output: Google's thoughts.
+    output: Google's thoughts. heard: as input, where the upstream counts the sound of the prompt beside its text (Mistral).
     """
     cached, reasoning = (usage.cache_read or 0) + (usage.cache_write or 0), usage.reasoning or 0
     total = count(total)
@@ -136,6 +137,8 @@ def _settled(usage: Usage, total: Any) -> Usage:
         more -= reasoning
     if more and more == cached:
         usage.input += cached
+    elif more > 0 and heard:
+        usage.input += more
     elif more > 0 and usage.reasoning is None:
         usage.output += more
     elif more:
@@ -157,19 +160,18 @@ def from_chat(usage: dict[str, Any], tier: Any = None) -> Usage:
         reasoning=_maybe(usage.get("completion_tokens_details"), "reasoning_tokens"),
         tier=tier if isinstance(tier, str) else None,
     )
-    return _settled(converted, usage.get("total_tokens"))
+    return _settled(converted, usage.get("total_tokens"), heard=usage.get(quirks.SOUND) is not None)
 
 
 def from_responses(usage: dict[str, Any], tier: Any = None, tools: Any = None) -> Usage:
     """From a response's `usage`, and its `tool_usage`."""
     details = usage.get("input_tokens_details")
-    lives = details.get("cache_write_tokens_details") if isinstance(details, dict) else None
     converted = Usage(
         input=count(usage.get("input_tokens")),
         output=count(usage.get("output_tokens")),
         cache_read=_maybe(details, "cached_tokens"),
         cache_write=_maybe(details, "cache_write_tokens"),
-        cache_write_long=_maybe(lives, "ttl_12h_tokens"),
+        cache_write_long=_maybe(at(details, "cache_write_tokens_details"), "ttl_12h_tokens"),
         reasoning=_maybe(usage.get("output_tokens_details"), "reasoning_tokens"),
         tier=tier if isinstance(tier, str) else None,
         tools=_tools(tools, web_search=("web_search", "num_requests"), image_tokens=("image_gen", "total_tokens")),
@@ -182,8 +184,7 @@ def from_messages(usage: dict[str, Any]) -> Usage:
 
     The counts are those of all rounds if it lists them: the ones at the top leave out a compaction and what helpers used.
     """
-    iterations = usage.get("iterations")
-    rounds = [each for each in iterations if isinstance(each, dict)] if isinstance(iterations, list) else []
+    rounds = dicts_of(usage, "iterations")
     if not any(_counted(each, _ITERATED) for each in rounds):
         rounds = []
     converted = reduce(added, map(_of_round, rounds or [usage]))
@@ -277,7 +278,12 @@ def to_responses(usage: Usage) -> dict[str, Any]:
 
 
 def to_messages(usage: Usage) -> dict[str, Any]:
-    read, write = usage.cache_read or 0, usage.cache_write or 0
+    """The messages shape's `usage`, whose three counts of the input exclude each other.
+
+    OpenRouter says of a prompt that Google stored and read in one go that all of it was read, and written.
+    """
+    read = usage.cache_read or 0
+    write = min(usage.cache_write or 0, max(0, usage.input - read))
     out: dict[str, Any] = {
         "input_tokens": max(0, usage.input - read - write),
         "cache_creation_input_tokens": write,
@@ -285,7 +291,8 @@ def to_messages(usage: Usage) -> dict[str, Any]:
         "output_tokens": usage.output,
     }
     if usage.cache_write_long is not None:
-        out["cache_creation"] = {"ephemeral_5m_input_tokens": _short(usage), "ephemeral_1h_input_tokens": usage.cache_write_long}
+        hour = min(usage.cache_write_long, write)
+        out["cache_creation"] = {"ephemeral_5m_input_tokens": write - hour, "ephemeral_1h_input_tokens": hour}
     if usage.reasoning is not None:
         out["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
     if usage.tier is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..codecs.anything import at
 from . import clouds, providers, read
 from .catalog import Catalog, Entry
 from .document import Path
@@ -103,9 +104,8 @@ def _alias_targets(data: Data) -> Problems:
 def _fallbacks(data: Data) -> Problems:
     catalog = _catalog(data)
     for index, item in _items(data, "model_providers"):
-        policy = item.get("retry_policy")
         for key in ("fallback_models", "on_context_window", "on_refusal"):
-            models = policy.get(key) if isinstance(policy, dict) else None
+            models = at(item, "retry_policy", key)
             for place, model in enumerate(models if isinstance(models, list) else []):
                 if isinstance(model, str) and catalog.find(model) is None:
                     yield ("model_providers", index, "retry_policy", key, place), "is not a declared model or alias"

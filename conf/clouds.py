@@ -13,6 +13,7 @@ from pathlib import Path as File
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from ..codecs.anything import at, list_of
 from . import aws, providers, read
 from .document import Path, show
 from .model import Aws, Entra, Google, Provider, TokenCommand, Way
@@ -183,7 +184,7 @@ def _project_of_file(section: Mapping[str, Any], environ: Mapping[str, str]) -> 
         value = json.loads(File(file).read_bytes()[:_LONGEST_FILE]) if file else None
     except (OSError, ValueError):  # what is wrong with it is told when it is used
         return PROJECT
-    project = value.get("project_id") if isinstance(value, dict) else None
+    project = at(value, "project_id")
     return project if isinstance(project, str) and read.GOOGLE_NAME.fullmatch(project) else PROJECT
 
 
@@ -240,8 +241,7 @@ def _loopback(host: str) -> bool:
 
 def two_ways(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     """A check: entries with several ways to authenticate, or with half of one."""
-    rows = data.get("model_providers")
-    for index, row in enumerate(rows if isinstance(rows, list) else []):
+    for index, row in enumerate(list_of(data, "model_providers")):
         if not isinstance(row, dict):
             continue
         named = [path for path in _named(row) if path is not None]

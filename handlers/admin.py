@@ -177,6 +177,10 @@ class NotFound(AdminHandler):
         self.check_address()
         raise HTTPError(404)
 
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Overridden for methods that Tornado refuses before it calls `prepare`: here is no path that could have others."""
+        super().send_error(404 if status_code == 405 else status_code, **kwargs)
+
 
 class Metrics(AdminHandler):
     """GET /metrics. Accepts any Host: scrapers use various names, and metrics contain no content. May have a token of its own."""

@@ -80,11 +80,11 @@ class Handler(RequestHandler):
 
     def _begin(self, arguments: Sequence[bytes], named: Mapping[str, bytes]) -> None:
         try:
-            if self.request.method not in self.SUPPORTED_METHODS:
-                raise HTTPError(405)
             self.path_args = [self.decode_argument(value) for value in arguments]
             self.path_kwargs = {name: self.decode_argument(value, name) for name, value in named.items()}
             self.prepare()
+            if self.request.method not in self.SUPPORTED_METHODS:  # after what says that there is no such path
+                raise HTTPError(405)
         except Exception as error:
             self._handle_request_exception(error)
 
@@ -254,13 +254,3 @@ class Handler(RequestHandler):
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         if not isinstance(value, errors.GatewayError | HTTPError):
             log.error("request %s failed: %s %s", self.request_id, self.request.method, self.request.path, exc_info=value)
-
-
-class NotFound(Handler):
-    """The handler of all other paths."""
-
-    def prepare(self) -> None:
-        self.guard()
-        if self.request.path.rstrip("/").endswith("/messages"):
-            raise HTTPError(405)
-        raise errors.NotFound(f"{self.request.method} {self.request.path[:200]} is not served here.")

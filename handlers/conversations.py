@@ -77,7 +77,7 @@ class Items(_OverConversations):
 
     async def get(self, id: str) -> None:
         await self.conversations.find(self.owner, id)
-        self.write(lists.page(self, [listed(item) for _, item in await self.conversations.items(self.owner, id)]))
+        self.write(lists.page(self, [listed(item) for item in await self.conversations.items(self.owner, id)]))
 
     async def post(self, id: str) -> None:
         await self.conversations.find(self.owner, id)
@@ -90,10 +90,10 @@ class OneItem(_OverConversations):
 
     async def _item(self, id: str, item_id: str) -> tuple[Conversation, int, Item]:
         conversation = await self.conversations.find(self.owner, id)
-        for number, item in await self.conversations.items(self.owner, id):
-            if item["id"] == item_id:
-                return conversation, number, item
-        raise errors.NotFound(f"Item with id '{item_id[:256]}' not found.")
+        numbered = await self.conversations.item(self.owner, id, item_id)
+        if numbered is None:
+            raise errors.NotFound(f"Item with id '{item_id[:256]}' not found.")
+        return conversation, *numbered
 
     async def get(self, id: str, item_id: str) -> None:
         _, _, item = await self._item(id, item_id)

@@ -62,6 +62,8 @@ class Objects(Serving):
         try:
             self._place = objects.place(self.path_kwargs["path"], self._google)
         except errors.NotFound:
+            if self._google:
+                self.shape = GOOGLE.name  # type: ignore[misc]
             self.guard()
             raise
         # before anything is checked: the shape decides which of several headers has the key

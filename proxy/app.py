@@ -13,7 +13,22 @@ from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
 from ..conf.model import Listener
 from ..handlers import admin as admin_pages
-from ..handlers import base, conversations, dispatch, gemini, model, models, objects, openapi, passthrough, responses, status, tokens, usage
+from ..handlers import (
+    base,
+    conversations,
+    dispatch,
+    gemini,
+    model,
+    models,
+    objects,
+    openapi,
+    passthrough,
+    responses,
+    status,
+    tokens,
+    unserved,
+    usage,
+)
 from ..handlers.openapi import Route
 from .exchange.objects import PATHS as OBJECTS
 from .gateway import Gateway
@@ -97,7 +112,7 @@ class ModelApplication(Application):
         super().__init__(
             [(pattern, handler, self._shared) for pattern, handler, _ in rows],
             openapi=openapi.document(rows),
-            default_handler_class=base.NotFound,
+            default_handler_class=unserved.Unserved,
             default_handler_args=self._shared,
             hosts=Hosts(listener.hosts) if judged else None,
             **listener_settings(listener),

@@ -205,10 +205,6 @@ class Gateway:
         return self.services.router
 
     @property
-    def access(self) -> Access:
-        return self.services.access
-
-    @property
     def exchanges(self) -> set[Exchange]:
         """The exchanges in progress."""
         return self.live.exchanges

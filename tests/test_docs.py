@@ -31,7 +31,7 @@ from dragoman.proxy.websocket import session
 from dragoman.proxy.wire import bodies, codings, connect, http1, inbound, pool, resolver
 
 HOUSE = Path(__file__).resolve().parent.parent
-GUIDE = (HOUSE / "docs" / "operations.md").read_text()
+GUIDE = {page.stem: page.read_text() for page in (HOUSE / "docs").glob("*.md")}
 PAGES = sorted([*HOUSE.glob("*.md"), *(HOUSE / "docs").glob("*.md")])
 
 
@@ -40,12 +40,11 @@ def rows(text: str) -> set[str]:
     return {name for line in text.splitlines() if line.startswith("| `") for name in re.findall(r"`([^`]+)`", line.split(" | ")[0])}
 
 
-def section(heading: str) -> str:
-    """The text under a heading, up to the next one of its level."""
-    level = heading.partition(" ")[0]
-    _, found, rest = GUIDE.partition(f"\n{heading}\n")
-    assert found, f"the guide has no heading {heading}"
-    return re.split(rf"\n#{{1,{len(level)}}} ", rest)[0]
+def section(page: str, heading: str) -> str:
+    """The text under one of a page's headings of the second level."""
+    _, found, rest = GUIDE[page].partition(f"\n## {heading}\n")
+    assert found, f"{page} has no heading {heading}"
+    return rest.partition("\n## ")[0]
 
 
 # ---- the configuration ----
@@ -64,26 +63,31 @@ def keys(part: schema.Section, path: str = "") -> Iterator[str]:
             yield from keys(inner.schema, f"{below}.")
 
 
+def documented_keys() -> set[str]:
+    operations = [rows(section("operations", heading)) for heading in ("Limits", "Drain", "Keep-alives")]
+    return rows(GUIDE["configuration"]).union(rows(GUIDE["capabilities"]), *operations)
+
+
 def test_every_key_of_the_configuration():
-    assert not set(keys(schema.Root())) - rows(section("## Configuration"))
+    assert not set(keys(schema.Root())) - documented_keys()
 
 
 def test_no_other_key():
     """A row of the guide that no schema knows."""
     known = set(keys(schema.Root())) | set(flags.FLAGS)
-    assert not rows(section("## Configuration")) - known
+    assert not documented_keys() - known
 
 
 def test_every_capability_with_its_default():
-    assert set(flags.FLAGS) == rows(section("### Capabilities"))
+    assert set(flags.FLAGS) == rows(section("capabilities", "Capabilities"))
 
 
 def test_every_provider():
-    assert not {name for name in providers.known() if f"`{name}`" not in section("### Models and providers")}
+    assert not {name for name in providers.known() if f"`{name}`" not in section("configuration", "Models and providers")}
 
 
 def test_every_key_of_the_environment():
-    named = section("## Run")
+    named = GUIDE["commands"]
     assert not [providers.known()[name].key for name in loader.ZERO_PROVIDERS if f"`{providers.known()[name].key}`" not in named]
 
 
@@ -96,7 +100,8 @@ def cells(line: str) -> list[str]:
 
 def bounds() -> list[list[str]]:
     """Bound, default and key of each row."""
-    lines = [line for line in section("## Bounds").splitlines() if line.startswith("| ") and not line.startswith(("| **", "| bound "))]
+    table = [line for line in section("operations", "Bounds").splitlines() if line.startswith("| ")]
+    lines = [line for line in table if not line.startswith(("| **", "| bound "))]
     return [[cell.strip("`") for cell in cells(line)[:3]] for line in lines]
 
 
@@ -167,7 +172,8 @@ def test_every_fixed_bound_is_as_in_the_code():
 
 
 def test_every_bound_that_is_set_has_its_keys_default():
-    defaults = {cells(line)[0].strip("`"): cells(line)[1] for line in section("## Configuration").splitlines() if line.startswith("| `")}
+    lines = (GUIDE["operations"] + GUIDE["configuration"]).splitlines()
+    defaults = {cells(line)[0].strip("`"): cells(line)[1] for line in lines if line.startswith("| `")}
     found = {key: default for _, default, key in bounds() if key}
     assert found == {key: defaults[key] for key in found}
     assert {key for key in defaults if key.startswith("limits.")} <= found.keys()
@@ -179,32 +185,32 @@ def test_every_bound_that_is_set_has_its_keys_default():
 def test_every_command_and_option():
     commands = next(a for a in cli.parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
     for name, parser in commands.items():
-        heading = next(line for line in GUIDE.splitlines() if line.startswith(f"### `dragoman {name}"))
-        told = section(heading)
+        heading = next(line for line in GUIDE["commands"].splitlines() if line.startswith(f"## `dragoman {name}")).removeprefix("## ")
+        text = section("commands", heading)
         options = {option for action in parser._actions for option in action.option_strings if option.startswith("--")} - {"--help"}
-        assert options == {option for option in rows(told) if option.startswith("--")}, name
+        assert options == {option for option in rows(text) if option.startswith("--")}, name
         for action in parser._actions:
             if not action.option_strings:
-                assert (action.metavar or action.dest).upper() in heading + told, name
-    assert "`dragoman --version`" in GUIDE
+                assert (action.metavar or action.dest).upper() in heading + text, name
+    assert "`dragoman --version`" in GUIDE["commands"]
 
 
 # ---- what is measured, sent and logged ----
 
 
 def test_every_metric_with_its_labels():
-    told = {line.split("`")[1]: set(re.findall(r"`([^`]+)`", line.split(" | ")[1])) for line in table_lines("## Metrics")}
-    told.pop("process_…")
+    documented = {line.split("`")[1]: set(re.findall(r"`([^`]+)`", line.split(" | ")[1])) for line in table_lines("operations", "Metrics")}
+    documented.pop("process_…")
     found = {}
     for counter in vars(metrics.Metrics()).values():
         if hasattr(counter, "_labelnames"):
             suffix = "_total" if counter._type == "counter" else ""
             found[counter._name + suffix] = set(counter._labelnames)
-    assert told == found
+    assert documented == found
 
 
-def table_lines(heading: str) -> list[str]:
-    return [line for line in section(heading).splitlines() if line.startswith("| `")]
+def table_lines(page: str, heading: str) -> list[str]:
+    return [line for line in section(page, heading).splitlines() if line.startswith("| `")]
 
 
 def test_every_field_of_the_log():
@@ -222,15 +228,15 @@ def test_every_field_of_the_log():
             elif isinstance(name, ast.JoinedStr):
                 assert ast.unparse(name) == "f'ms_{name}'", "a name of the log that this test does not know how to read"
                 found |= {"ms_headers", "ms_first"}
-    documented = set(re.findall(r"`([a-z_]+)`", section("## Log")))
+    documented = set(re.findall(r"`([a-z_]+)`", section("operations", "Log")))
     assert not found - documented
 
 
 def test_every_header_of_ours():
     code = "\n".join(path.read_text() for package in ("codecs", "proxy", "handlers") for path in (HOUSE / package).rglob("*.py"))
     found = {name.lower() for name in re.findall(r"x-dragoman-[a-z-]*[a-z]", code, re.IGNORECASE)}
-    assert found == {name for name in rows(section("## Headers")) if name.startswith("x-dragoman-")}
-    assert {"server-timing", "x-request-id", "request-id", "x-should-retry", "retry-after"} <= rows(section("## Headers"))
+    assert found == {name for name in rows(section("endpoints", "Headers")) if name.startswith("x-dragoman-")}
+    assert {"server-timing", "x-request-id", "request-id", "x-should-retry", "retry-after"} <= rows(section("endpoints", "Headers"))
 
 
 # ---- the pages themselves ----

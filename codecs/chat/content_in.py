@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .. import jsontext, media, prose, quirks
-from ..errors import Unsupported, UnsupportedContent
+from ..anything import at
+from ..errors import UnsupportedContent, unsupported_content
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ids import digest
-from ..ledger import Ledger, Path, concrete
+from ..ledger import Ledger, Path
 from ..request import (
     AudioPart,
     Cache,
@@ -83,7 +85,7 @@ class MessageReader:
     def _assistant(self, fields: Fields, i: int) -> Turn:
         path = fields.path
         if fields.take("audio") is not None:
-            raise _not_supported("audio", (*path, "audio"))
+            raise unsupported_content("audio", (*path, "audio"))
         fields.ignore("parsed")  # the content as parsed by the SDK
         content = fields.take("content")
         texts = [] if content is None else self._marked(fields, self._parts(content, (*path, "content"), "assistant"))
@@ -171,7 +173,7 @@ class MessageReader:
         if decode is None or role not in _ONLY_OF.get(kind, (role,)):
             if role == "assistant":
                 return ForeignPart(kind, path)
-            raise _not_supported(f"content of type {kind[:64]}", path)
+            raise unsupported_content(f"content of type {kind[:64]}", path)
         decoded = decode(fields, self._ledger)
         fields.report(self._ledger)
         return decoded
@@ -260,8 +262,7 @@ def sealed_of(fields: Fields, ledger: Ledger) -> Sealed | None:
     if extra is None:
         return None
     path = (*fields.path, "extra_content")
-    google = extra.get("google") if isinstance(extra, dict) else None
-    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    signature = at(extra, "google", "thought_signature")
     if isinstance(signature, str) and signature:
         return Sealed("google", signature, path)
     ledger.drop(path)
@@ -314,18 +315,49 @@ def _file(fields: Fields, ledger: Ledger) -> DocumentPart:
     data = file.text("file_data")
     if data is None:
         if file.take("file_id") is not None:
-            raise _not_supported("a file by its id", fields.path)
+            raise unsupported_content("a file by its id", fields.path)
         raise missing((*file.path, "file_data"))
     part = DocumentPart(fields.path, title=file.text("filename") or "", cache=cache_of(fields, ledger))
-    part.media_type, part.data = media.parse_file(data, (*file.path, "file_data"))
+    _place(part, data, (*file.path, "file_data"))
     file.report(ledger)
     return part
 
 
+def _linked(member: str, fields: Fields, ledger: Ledger) -> DocumentPart:
+    """A file in the words of other providers: an address or the file itself, in an object with `url` or alone. member: which has it."""
+    path = (*fields.path, member)
+    value = fields.take(member)
+    if value is None:
+        raise missing(path)
+    file = Fields({"url": value} if isinstance(value, str) else value, path)
+    part = DocumentPart(fields.path, title=fields.text("document_name") or "", cache=cache_of(fields, ledger))
+    _place(part, file.required("url"), (*path, "url"))
+    if part.url and member == _VIDEO:
+        part.media_type = "video/mp4"  # until its name tells another
+    file.report(ledger)
+    return part
+
+
+def _place(part: DocumentPart, file: str, path: Path) -> None:
+    """Set where a document is. file: its address (as OpenRouter takes it in `file_data`), a data URL, or base64."""
+    if file.startswith(("https://", "http://")):
+        part.url = file
+    else:
+        part.media_type, part.data = media.parse_file(file, path)
+
+
 def _audio(fields: Fields, ledger: Ledger) -> AudioPart:
-    audio = fields.inner("input_audio")
-    if audio is None:
-        raise missing((*fields.path, "input_audio"))
+    path = (*fields.path, "input_audio")
+    value = fields.take("input_audio")
+    if value is None:
+        raise missing(path)
+    if isinstance(value, str):  # Mistral takes it without its format
+        data = media.clean_base64(value, path)
+        kind = media.sniff_sound(data)
+        if not kind:
+            raise unsupported_content("this kind of audio", fields.path)
+        return AudioPart(fields.path, kind, data)
+    audio = Fields(value, path)
     form = audio.required("format").lower()
     if not form.isalnum() or len(form) > 16:
         raise invalid((*audio.path, "format"), "must be the name of a format, such as wav or mp3")
@@ -334,6 +366,7 @@ def _audio(fields: Fields, ledger: Ledger) -> AudioPart:
     return AudioPart(fields.path, media.media_type(f"audio/{form}"), data)
 
 
+_VIDEO = "video_url"  # of OpenRouter, vLLM, Together, Alibaba, Z.ai and others; `document_url` is Mistral's, `file_url` Perplexity's
 _ONLY_OF = {"refusal": ("assistant",), "input_audio": ("user",)}  # the roles that have such a part
 _PARTS: dict[str, Callable[[Fields, Ledger], Part]] = {
     "text": _text,
@@ -341,8 +374,5 @@ _PARTS: dict[str, Callable[[Fields, Ledger], Part]] = {
     "image_url": _image,
     "file": _file,
     "input_audio": _audio,
+    **{member: partial(_linked, member) for member in (_VIDEO, "document_url", "file_url")},
 }
-
-
-def _not_supported(what: str, path: Path) -> Unsupported:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))

@@ -6,10 +6,9 @@ from typing import Any
 
 from .. import media, prose, quirks
 from ..capabilities import Capabilities
-from ..errors import UnsupportedContent
+from ..errors import UnsupportedContent, unsupported_content
 from ..ids import CallIds
 from ..jsontext import dumps
-from ..ledger import Path, concrete
 from ..request import (
     AudioPart,
     Cache,
@@ -74,9 +73,9 @@ class ContentWriter:
 
     def _image(self, part: ImagePart) -> Content:
         if not self._capabilities.c_images:
-            raise not_supported("an image", part.path, "image_block")
+            raise unsupported_content("an image", part.path, "image_block")
         if not part.data and not self._capabilities.c_image_urls:
-            raise not_supported("an image by its URL", part.path, "image_block")
+            raise unsupported_content("an image by its URL", part.path, "image_block")
         detail = part.detail
         if detail == "original" and not self._capabilities.openai_host:
             detail = "high"
@@ -95,12 +94,12 @@ class ContentWriter:
             return [*context, self._marked({"type": "file", "file": file}, part)]
         if prose.is_prose(part):
             return [written for inner in prose.document_parts(part, self._ledger) for written in self.parts(inner)]
-        raise not_supported("a document by its URL" if part.url else "this kind of file", part.path, "document_block")
+        raise unsupported_content("a document by its URL" if part.url else "this kind of file", part.path, "document_block")
 
     def _audio(self, part: AudioPart) -> Content:
         form = _AUDIO.get(part.media_type)
         if form is None:
-            raise not_supported(f"audio of type {part.media_type[:64]}", part.path)
+            raise unsupported_content(f"audio of type {part.media_type[:64]}", part.path)
         return {"type": "input_audio", "input_audio": {"data": part.data, "format": form}}
 
     def _marked(self, written: Content, part: TextPart | ImagePart | DocumentPart) -> Content:
@@ -125,7 +124,7 @@ class ContentWriter:
         for part in parts:
             for content in self.parts(part):
                 if content["type"] != "text":
-                    raise not_supported("content other than text here", part.path)
+                    raise unsupported_content("content other than text here", part.path)
                 written.append(content)
         return written
 
@@ -238,7 +237,3 @@ def _details(part: ReasoningPart) -> list[Content]:
 def _last_cache(part: ResultPart) -> Cache | None:
     inner = part.content[-1] if isinstance(part.content, list) and part.content else None
     return inner.cache if isinstance(inner, TextPart) else None
-
-
-def not_supported(what: str, path: Path, capability: str | None = None) -> UnsupportedContent:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path), capability=capability)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import jsontext, quirks
+from ..anything import str_of
 from ..events import Event, Seal
 from ..reasoning import detail_text
 
@@ -27,7 +28,7 @@ _IN_PIECES = frozenset({"reasoning.text", "reasoning.summary"})
 
 def is_shared(detail: dict[str, Any]) -> bool:
     """Whether other shapes can express the entry."""
-    return _text(detail, "format") in _SHARED.get(_text(detail, "type"), ())
+    return str_of(detail, "format") in _SHARED.get(str_of(detail, "type"), ())
 
 
 def with_opaque(delta: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def opaque_of(details: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]
     """The seal that stood in a member of its own ("" when there is none), and the other entries."""
     opaque = [entry for entry in details if entry.get("format") == quirks.REASONING_OPAQUE]
     others = [entry for entry in details if entry.get("format") != quirks.REASONING_OPAQUE]
-    return (_text(opaque[-1], "data"), others) if opaque else ("", details)
+    return (str_of(opaque[-1], "data"), others) if opaque else ("", details)
 
 
 @dataclass(slots=True)
@@ -97,7 +98,7 @@ class Verbatim:
     def add(self, detail: dict[str, Any]) -> bool:
         """Add an entry, or the next piece of one. Returns whether it is a new entry."""
         key, place = detail_text(detail), _place(detail)
-        id = _text(detail, "id") if isinstance(place, tuple) else ""
+        id = str_of(detail, "id") if isinstance(place, tuple) else ""
         entry = self._find(place, id)
         began = entry is None
         if entry is None:
@@ -115,10 +116,10 @@ class Verbatim:
     def _find(self, place: Any, id: str) -> _Received | None:
         """The first entry that one of this place and id continues, or repeats."""
         first = self._places.get((place, ""))
-        if first is None or not id or not _text(first[0], "id"):
+        if first is None or not id or not str_of(first[0], "id"):
             return first
         entry = self._places.get((place, id))
-        return entry if entry is not None and _text(entry[0], "id") == id else None
+        return entry if entry is not None and str_of(entry[0], "id") == id else None
 
     def seals(self, part: int) -> list[Event]:
         """The seal that holds all of them; none without entries."""
@@ -131,23 +132,18 @@ class Verbatim:
 
 def _place(detail: dict[str, Any]) -> tuple[Any, ...] | bytes:
     """The type and index of an entry that comes in pieces; of another all of it, since it may be sent twice."""
-    kind, index = _text(detail, "type"), detail.get("index")
+    kind, index = str_of(detail, "type"), detail.get("index")
     if kind not in _IN_PIECES:
         return jsontext.dumps(sorted(detail.items()))
     return kind, jsontext.dumps(index) if isinstance(index, list | dict) else index
 
 
-def _text(holder: dict[str, Any], key: str) -> str:
-    value = holder.get(key)
-    return value if isinstance(value, str) else ""
-
-
 def entry_text(detail: dict[str, Any]) -> str:
     kind = detail.get("type")
-    return _text(detail, "text") if kind == "reasoning.text" else _text(detail, "summary") if kind == "reasoning.summary" else ""
+    return str_of(detail, "text") if kind == "reasoning.text" else str_of(detail, "summary") if kind == "reasoning.summary" else ""
 
 
 def entry_value(detail: dict[str, Any]) -> str:
     """The entry's signature or encrypted data; "" if it has none."""
     kind = detail.get("type")
-    return _text(detail, "signature") if kind == "reasoning.text" else _text(detail, "data") if kind == "reasoning.encrypted" else ""
+    return str_of(detail, "signature") if kind == "reasoning.text" else str_of(detail, "data") if kind == "reasoning.encrypted" else ""

@@ -13,7 +13,12 @@ import re
 from typing import Any
 
 from .. import jsontext
+from ..anything import at
 from ..errors import Answered
+from ..sse import ERROR_LINE
+
+ERRORS = frozenset({b"error", ERROR_LINE})
+"""Names of a stream's frames that are errors, whatever their data looks like."""
 
 _LONGEST_PAGE = 500  # characters of a body that is not JSON
 _LONGEST_WAIT = 366 * 86_400  # seconds
@@ -210,8 +215,7 @@ def _message(value: dict[str, Any]) -> str:
 
 def _behind(error: dict[str, Any], message: str) -> str:
     """A router's message with the provider's own appended (OpenRouter: metadata.raw), which is the specific one."""
-    metadata = error.get("metadata")
-    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    raw = at(error, "metadata", "raw")
     if not isinstance(raw, str) or not raw:
         return message
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..anything import list_of
 from ..errors import Unsupported
 from ..fields import wrong_type
 from ..ledger import Path
@@ -34,15 +35,11 @@ def own_form(body: _Value) -> tuple[_Value, list[Path]] | None:
     else:
         return None
     if "tools" in body:
-        written["tools"] = [_nested(tool) if _is_flat(tool) else tool for tool in _list(body["tools"])]
+        written["tools"] = [_nested(tool) if _is_flat(tool) else tool for tool in list_of(body, "tools")]
     choice = body.get("tool_choice")
     if isinstance(choice, dict) and _is_flat(choice):
         written["tool_choice"] = _nested(choice)
     return written, lost
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _is_flat(tool: Any) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import chain, zip_longest
 from typing import Any
 
+from ..anything import dicts_of
 from ..capabilities import Capabilities
-from ..errors import Malformed, Unsupported, UnsupportedContent
+from ..errors import Malformed, Unsupported, unsupported_content
 from ..ids import digest
 from ..jsontext import arguments_to_input, dumps, loads
 from ..ledger import concrete
@@ -29,12 +30,11 @@ def refuse_media(draft: ChatDraft) -> None:
     """
     written, noted = [], False
     for place, message in enumerate(draft.messages):
-        parts = _parts(message)
+        parts = dicts_of(message, "content")
         untaken = {number: what for number, part in enumerate(parts) if (what := _untaken(part, draft.capabilities))} if parts else {}
         if untaken and message.get("role") != "tool":
             number, (name, capability) = next(iter(untaken.items()))
-            path = concrete(("messages", place, "content", number))
-            raise UnsupportedContent(f"{name} is not supported by the selected model", param=path, capability=capability)
+            raise unsupported_content(name, ("messages", place, "content", number), capability)
         if untaken:
             message, noted = message | {"content": [NOT_READ if n in untaken else part for n, part in enumerate(parts)]}, True
         written.append(message)
@@ -228,23 +228,18 @@ def mark_prefill(draft: ChatDraft) -> None:
 def leave_out_old_images(draft: ChatDraft) -> None:
     """Replace all but the newest images by notes: the conversation goes on, and all later requests would repeat them."""
     most = draft.capabilities.c_max_images
-    images = [part for message in draft.messages for part in _parts(message) if part.get("type") == "image_url"]
+    images = [part for message in draft.messages for part in dicts_of(message, "content") if part.get("type") == "image_url"]
     old = {id(image) for image in images[: max(len(images) - most, 0)]}
     if not old:
         return
 
     def noted(message: Message) -> Message:
-        if not any(id(part) in old for part in _parts(message)):
+        if not any(id(part) in old for part in dicts_of(message, "content")):
             return message
         return message | {"content": [dict(NO_IMAGE) if id(part) in old else part for part in message["content"]]}
 
     draft.each_message(noted)
     draft.moved()
-
-
-def _parts(message: Message) -> list[dict[str, Any]]:
-    content = message.get("content")
-    return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
 
 
 def whole_arguments(draft: ChatDraft) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from .. import errors, jsontext
+from ..anything import dicts_of, str_of
 from ..endings import UNKNOWN, reason_of
 from ..likeness import CONTENT, NOTHING, around
 from ..reply import Reply
 from ..sse import Frame
 from ..usage import Usage, from_chat, merged
-from .anything import dicts_of, str_of, usage_of
-from .errors_in import error_of, is_error
+from .chunks import usage_of
+from .errors_in import ERRORS, error_of, is_error
 
 
 class Observer:
@@ -117,12 +118,12 @@ class Observer:
         self.proof = self.error is None
 
     def _see(self, name: bytes, chunk: dict[str, Any], member: str) -> None:
-        choices = dicts_of(chunk.get("choices"))
+        choices = dicts_of(chunk, "choices")
         usage = usage_of(chunk, next(iter(choices), None))
         if usage:
             self._usage = merged(self._usage, usage)
         self._tier = chunk.get("service_tier") or self._tier
-        if name == b"error" or is_error(chunk):
+        if name in ERRORS or is_error(chunk):
             self.error, self.counted = error_of(chunk), bool(usage)
             return
         self.bare += not choices

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from .. import openai, outputs, subsets
+from ..anything import at
 from ..capabilities import EFFORTS, Capabilities
 from ..errors import Unsupported
 from ..ledger import Path
@@ -295,11 +296,9 @@ def leave_out_search(draft: ChatDraft) -> None:
 def describe_schema(draft: ChatDraft) -> None:
     """Say the schema in words where the upstream takes none, and ask for JSON where it takes that."""
     form = draft.body.get("response_format")
-    if not isinstance(form, dict) or form.get("type") != "json_schema":
+    if at(form, "type") != "json_schema":
         return
-    named = form.get("json_schema")
-    schema = named.get("schema") if isinstance(named, dict) else None
-    messages = outputs.noted(draft.body.get("messages"), outputs.in_words(schema))
+    messages = outputs.noted(draft.body.get("messages"), outputs.in_words(at(form, "json_schema", "schema")))
     if messages is not None:
         draft.body["messages"] = messages
     if messages is not None and draft.capabilities.c_json_object:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..anything import list_of
 from ..capabilities import Capabilities
 from ..ledger import Ledger
-from ..scrub import LAYOUT, list_of
+from ..scrub import LAYOUT
 
 
 def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:

@@ -41,6 +41,10 @@ SPECIMENS = Specimens(
         "messages[].content[].file.file_data": _part(
             {"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}}
         ),
+        "messages[].content[].file.file_data (address)": _part({"type": "file", "file": {"file_data": "https://example.com/a.pdf"}}),
+        "messages[].content[].document_url": _part({"type": "document_url", "document_url": "https://example.com/a.pdf"}),
+        "messages[].content[].file_url": _part({"type": "file_url", "file_url": {"url": "https://example.com/a.pdf"}}),
+        "messages[].content[].video_url": _part({"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}),
         "messages[].content[].file.file_id": _part({"type": "file", "file": {"file_id": "file-1"}}),
         "messages[].content[].input_audio": _part({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}),
         "messages[].content[].prompt_cache_breakpoint": _part(

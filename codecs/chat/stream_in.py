@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from .. import errors, jsontext, quirks
+from ..anything import dicts_in, dicts_of, seconds_of, str_of
 from ..arguments import Telling
 from ..endings import UNKNOWN, failed, reason_of
 from ..events import (
@@ -46,15 +47,16 @@ from ..reply import Reply
 from ..sse import Frame
 from ..tools import ToolText, not_allowed
 from ..usage import Usage, from_chat, merged
-from .anything import choice_of, dicts_of, seconds_of, str_of, texts_of, usage_of
 from .calls_in import Slot, Slots
+from .chunks import choice_of, usage_of
 from .details_in import ANTHROPIC, Entry, Verbatim, entry_text, entry_value, is_shared, seals, with_opaque
-from .errors_in import error_of, is_error
+from .errors_in import ERRORS, error_of, is_error
 
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
 
 _MOST_LABELS, _LONGEST_LABEL = 64, 64
 _MOST_SOURCES = 256
+_ANNOTATIONS = "choices[0].message.annotations"
 _CALLS = frozenset({"function", "custom", ""})  # types of calls
 # members of a delta or message that are read or carry no content
 _KNOWN = frozenset(
@@ -90,7 +92,7 @@ class StreamDecoder:
     """Decodes the frames of one answer. ended: Stop or Fault was returned; later frames are ignored."""
 
     __slots__ = (
-        "_before", "_calls", "_cited", "_finish", "_foreign", "_joining", "_late", "_lost", "_open",
+        "_before", "_calls", "_cited", "_early", "_finish", "_foreign", "_joining", "_late", "_lost", "_open",
         "_parts", "_past", "_received", "_sequence", "_slots", "_sources", "_spoken", "_started", "_thought", "_tier", "_tools",
         "_unfinished", "_unsaid", "_usage", "_usual", "_whole", "ended",
     )  # fmt: skip
@@ -117,6 +119,7 @@ class StreamDecoder:
         self._whole = False  # the answer is a complete body, not a stream
         self._lost = False  # content was received that no hub event can carry
         self._cited: set[str] = set()  # URLs
+        self._early: list[tuple[str, str]] = []  # URL and title of sources received while no text was open
         self._sources: dict[str, list[Any]] = {}  # sources of the text as a whole, by member name
         self._usage: dict[str, Any] | None = None
         self._tier: Any = None
@@ -127,11 +130,6 @@ class StreamDecoder:
     def usage(self) -> Usage | None:
         """The usage reported so far; None before the first report."""
         return None if self._usage is None else from_chat(self._usage, self._tier)
-
-    @property
-    def stopping(self) -> bool:
-        """Whether a finish_reason was received; usage or [DONE] may still follow."""
-        return self._finish is not None
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""
@@ -237,7 +235,7 @@ class StreamDecoder:
         if usage:
             self._usage = merged(self._usage, usage)
         self._tier = chunk.get("service_tier") or self._tier
-        if name == b"error" or is_error(chunk):
+        if name in ERRORS or is_error(chunk):
             return with_usage(self._fault(error_of(chunk)), self.usage if usage else None)
         if choice is None:
             self._beside(chunk)
@@ -266,7 +264,7 @@ class StreamDecoder:
 
     def _other_choices(self, chunk: dict[str, Any], first: dict[str, Any], events: list[Event]) -> None:
         """Merge choices of index 0 into one answer: GitHub Copilot sends text in one and tool calls in the next."""
-        for choice in dicts_of(chunk["choices"]):
+        for choice in dicts_of(chunk, "choices"):
             if choice.get("index"):
                 self._ignore(f"choices[{choice['index']}]"[:_LONGEST_LABEL])
             elif choice is not first and not self.ended:
@@ -284,7 +282,7 @@ class StreamDecoder:
 
     def _start(self, chunk: dict[str, Any]) -> Start:
         self._started = True
-        return Start(str_of(chunk, "id"), str_of(chunk, "model"), seconds_of(chunk.get("created")))
+        return Start(str_of(chunk, "id"), str_of(chunk, "model"), seconds_of(chunk, "created"))
 
     def _delta(self, delta: dict[str, Any], choice: dict[str, Any], events: list[Event]) -> None:
         """Append the events of one delta, in the order in which models produce them."""
@@ -299,7 +297,7 @@ class StreamDecoder:
             signature = self._signature(delta["extra_content"], spoken, "choices[0].message.extra_content")
             if signature and opened is not None:
                 events.append(Seal(opened.part, "google", signature))
-        for annotation in dicts_of(delta.get("annotations")):
+        for annotation in dicts_of(delta, "annotations"):
             self._annotation(annotation, events)
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
@@ -314,7 +312,7 @@ class StreamDecoder:
             self._received = self._lost = True
             self._report("choices[0].message.audio", events)
         whole = "delta" not in choice
-        for entry in dicts_of(delta.get("tool_calls")):
+        for entry in dicts_of(delta, "tool_calls"):
             self._call(entry, len(self._slots.all) if whole else None, events)
         call = delta.get("function_call")
         if isinstance(call, dict) and any(call.values()):
@@ -332,10 +330,11 @@ class StreamDecoder:
         if isinstance(content, str):
             self._piece(Text, content, events, entries if isinstance(entries, list) and entries else None)
             return
-        for part in dicts_of(content):  # Mistral
+        for part in dicts_in(content):  # Mistral
             if part.get("type") == "thinking":
                 inner = part.get("thinking")
-                self._piece(Reasoning, inner if isinstance(inner, str) else texts_of(inner), events)
+                thought = inner if isinstance(inner, str) else "".join(str_of(each, "text") for each in dicts_in(inner))
+                self._piece(Reasoning, thought, events)
             else:
                 text = str_of(part, "text")
                 self._piece(Text, text, events)
@@ -368,6 +367,9 @@ class StreamDecoder:
         self._received = True
         self._open = opened = _Open(self._next_part(), kind)
         events.append(TextStart(opened.part) if kind is Text else ReasoningStart(opened.part))
+        if self._early and kind is Text:
+            events += [Citation(opened.part, *source) for source in self._early]
+            self._early = []
         return opened
 
     def _next_part(self) -> int:
@@ -404,7 +406,7 @@ class StreamDecoder:
         if _REASONING.isdisjoint(delta):
             return
         string = next((text for key in quirks.REASONING_FIELDS if (text := str_of(delta, key))), "")
-        details = list(dicts_of(delta.get("reasoning_details")))
+        details = dicts_of(delta, "reasoning_details")
         speaking = [entry for entry in details if entry_text(entry)]
         as_string = self._spoken or bool(string)
         if string and not self._thought.plain:
@@ -497,8 +499,13 @@ class StreamDecoder:
         cited = inner if isinstance(inner, dict) else annotation
         url = str_of(cited, "url")
         opened = self._open
-        if annotation.get("type") != "url_citation" or not url or opened is None or opened.kind is not Text:
-            self._report("choices[0].message.annotations", events)
+        if annotation.get("type") != "url_citation" or not url:
+            self._report(_ANNOTATIONS, events)
+            return
+        if opened is None or opened.kind is not Text:  # Xiaomi and OpenRouter name what they have found before the model speaks
+            if url not in self._cited and len(self._early) < _MOST_SOURCES:
+                self._cited.add(url)
+                self._early.append((url, str_of(cited, "title")))
             return
         start, end = cited.get("start_index"), cited.get("end_index")
         citation = Citation(opened.part, url, str_of(cited, "title"))
@@ -629,6 +636,8 @@ class StreamDecoder:
         if not self._started:
             events.append(self._start({}))
         self._cite_sources(events)
+        if self._early:
+            self._report(_ANNOTATIONS, events)
         self._close(events)
         for slot in self._slots.all:
             if slot.part < 0 and slot.name:

@@ -8,7 +8,7 @@ from typing import Any
 from .. import openai
 from ..capabilities import Capabilities
 from ..request import Request, Tool, ToolChoice
-from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, is_limited, unfulfilled
+from ..tools import INPUT_SCHEMA, ToolMap, described, is_limited, unfulfilled
 
 
 class ToolsWriter:
@@ -64,7 +64,7 @@ class ToolsWriter:
     def _custom(self, tool: Tool) -> dict[str, Any]:
         written: dict[str, Any] = {"name": self._map.declare(self._request, tool)}
         native = self._capabilities.c_custom_tools
-        description = tool.description or "" if native else f"{tool.description or ''}{grammar_note(tool)}".strip()
+        description = tool.description or "" if native else described(tool)
         if description:
             written["description"] = description
         if not native:

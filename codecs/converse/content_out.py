@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from .. import media, passages, prose
 from ..capabilities import Capabilities
-from ..errors import UnsupportedContent
+from ..errors import UnsupportedContent, unsupported_content
 from ..ids import CallIds, IdForm
 from ..jsontext import arguments_to_input, loads
-from ..ledger import Path, concrete
+from ..ledger import Path
 from ..request import (
     AudioPart,
     Cache,
@@ -194,7 +194,7 @@ class ContentWriter:
         if part.data:
             form = _DOCUMENTS.get(part.media_type)
             if form is None:
-                raise _unsupported(f"a file of type {part.media_type[:64]}", part.path)
+                raise unsupported_content(f"a file of type {part.media_type[:64]}", part.path)
             return form, {"bytes": part.data}
         if part.text is not None:
             return "txt", {"text": part.text} if self._can.v_reasoning == "thinking" else {"bytes": media.encoded_text(part.text)}
@@ -203,7 +203,7 @@ class ContentWriter:
             if self._can.v_reasoning == "thinking":
                 return "txt", {"content": [{"text": text} for text in texts if text.strip()]}
             return "txt", {"bytes": media.encoded_text("\n".join(texts))}
-        raise _unsupported("this kind of file", part.path)
+        raise unsupported_content("this kind of file", part.path)
 
     def _name(self, title: str) -> str:
         """The name of a document: of the characters that Bedrock takes, and not that of another one."""
@@ -312,9 +312,9 @@ class ContentWriter:
         name = media_type.partition("/")[0]
         form = (_AUDIO if name == "audio" else _VIDEO).get(media_type)
         if not self._takes(name):
-            raise _unsupported(name, path)
+            raise unsupported_content(name, path)
         if form is None:
-            raise _unsupported(f"{name} of type {media_type[:64]}", path)
+            raise unsupported_content(f"{name} of type {media_type[:64]}", path)
         return {name: {"format": form, "source": {"bytes": data}}}
 
     def _takes(self, name: str) -> bool:
@@ -323,12 +323,12 @@ class ContentWriter:
     def _at_s3(self, url: str, path: Path, what: str, title: str = "") -> Block:
         """A file that the service reads by itself. what: that it is, for who cannot send it."""
         if not (self._can.v_s3 and url.startswith(_S3)):
-            raise _unsupported(what, path)
+            raise unsupported_content(what, path)
         name, form = _ENDINGS.get(url.rpartition(".")[2].lower(), ("", ""))
         if not name or not _BUCKET.fullmatch(url):
-            raise _unsupported("a file at S3 whose name does not tell its type", path)
+            raise unsupported_content("a file at S3 whose name does not tell its type", path)
         if not self._takes(name):
-            raise _unsupported(name, path)
+            raise unsupported_content(name, path)
         block: Block = {"format": form, "source": {"s3Location": {"uri": url}}}
         if name == "document":
             block["name"] = self._name(title or url)
@@ -348,12 +348,8 @@ def _reasoning_block(block: Block) -> Block:
 def _inline_image(media_type: str, data: str, path: Path) -> Block:
     form = _IMAGES.get(media_type)
     if form is None:
-        raise _unsupported(f"an image of type {media_type[:64]}", path)
+        raise unsupported_content(f"an image of type {media_type[:64]}", path)
     return {"image": {"format": form, "source": {"bytes": data}}}
-
-
-def _unsupported(what: str, path: Path) -> UnsupportedContent:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))
 
 
 _WRITERS: dict[type, Callable[[ContentWriter, Any], list[Block]]] = {

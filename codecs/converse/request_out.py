@@ -13,8 +13,7 @@ from .. import deferral, jsontext, outputs, subsets
 from .. import schema as schemas
 from ..bedrock import MOST_METADATA
 from ..capabilities import Capabilities
-from ..errors import Malformed, NotFound
-from ..ledger import concrete
+from ..errors import NotFound
 from ..reasoning import claude_budget, claude_effort, display, effort_of_budget, nearest, openai_effort
 from ..reply import Encoded
 from ..request import Cache, OutputFormat, Request, Thinking
@@ -79,14 +78,11 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
 
 def _limit(request: Request, capabilities: Capabilities) -> int:
     """Always said: without it the service reserves the model's maximum against the quota."""
-    setting = request.take_setting("max_tokens")
+    setting = request.take_limit()
     most = capabilities.m_max_output if capabilities.v_reasoning == "thinking" else capabilities.v_max_output
     if setting is None:
         return min(most, _DEFAULT_LIMIT) if most else _UNKNOWN_LIMIT
     limit: int = setting.value
-    if limit < 1:
-        param = concrete(setting.path)
-        raise Malformed(f"{param} must be at least 1", code="invalid_value", param=param)
     if most and limit > most:
         request.ledger.adapt(setting.path, most)
         return most

@@ -10,7 +10,7 @@ from ..carrier import Carrier
 from ..framing import DATA_ONLY
 from ..lessons import REFUSED_BETAS, not_served
 from ..probe import Probe
-from ..shape import Shape, TokenCount
+from ..shape import Shape, TokenCount, never
 from .request_out import encode_request
 from .stream_in import StreamDecoder, decode_response
 
@@ -19,10 +19,6 @@ NAME = "converse"
 
 def _no_caller(*_: Any) -> NoReturn:
     raise errors.LocalBug(f"No caller speaks {NAME}.")
-
-
-def _never(body: dict[str, Any]) -> bool:
-    return False  # errors have a status of their own
 
 
 SHAPE = Shape(
@@ -49,7 +45,7 @@ SHAPE = Shape(
     recalls=lambda capabilities: capabilities.v_reasoning_in != "none",
     lessons=(REFUSED_BETAS, not_served(NAME)),
     limits=limits.OPENAI,
-    is_error=_never,
+    is_error=never,  # errors have a status of their own
     bears="output",
     bears_a=dict,
     overhead=200,

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from .. import bedrock, errors, jsontext, passages, quirks
+from ..anything import dict_of, dicts_of, list_of, str_of
 from ..endings import UNKNOWN, empty_answer
 from ..events import (
     Arguments,
@@ -144,14 +145,13 @@ class StreamDecoder:
     def whole(self, body: dict[str, Any]) -> list[Event]:
         """Return the events of a complete answer. Never raises: an invalid answer becomes a Fault."""
         self._count(body)
-        content = _dict(_dict(body, "output"), "message").get("content")
         events = self._message_start({})
-        for index, block in enumerate(content if isinstance(content, list) else []):
+        for index, block in enumerate(list_of(dict_of(dict_of(body, "output"), "message"), "content")):
             if isinstance(block, dict):
                 events += self._whole_block(index, block)
             if self.ended:
                 return events
-        fields = _dict(body, "additionalModelResponseFields")
+        fields = dict_of(body, "additionalModelResponseFields")
         self._sequence = fields["stop_sequence"] if isinstance(fields.get("stop_sequence"), str) else None
         events += self._message_stop(body)
         return events if self.ended else events + self._metadata(body)
@@ -165,18 +165,18 @@ class StreamDecoder:
         return [Start(self._reply.answer_id, "", 0)]
 
     def _block_start(self, value: dict[str, Any]) -> list[Event]:
-        start = _dict(value, "start")
+        start = dict_of(value, "start")
         kind = next(iter(start), "")[:_LONGEST_LABEL]
-        call = _dict(start, "toolUse")
+        call = dict_of(start, "toolUse")
         if kind == "toolUse" and call.get("type") != "server_tool_use":
             if not self._tools.placeholder or call.get("name") != self._tools.placeholder:
                 return self._opened(value, "tool", call)
             self._misled = True
             return self._opened(value, kind, call)
-        return self._opened(value, _str(call, "type") or kind, call)
+        return self._opened(value, str_of(call, "type") or kind, call)
 
     def _block_delta(self, value: dict[str, Any]) -> list[Event]:
-        delta = _dict(value, "delta")
+        delta = dict_of(value, "delta")
         index = value.get("contentBlockIndex")
         block = self._current
         if block is None or block.index != index:
@@ -184,7 +184,7 @@ class StreamDecoder:
         kind = next(iter(delta), "")[:_LONGEST_LABEL]
         if kind == "text" and block is not None and block.kind == "text":
             self._current = block
-            return self._piece(block, _str(delta, "text"))
+            return self._piece(block, str_of(delta, "text"))
         events: list[Event] = []
         if block is None:
             if kind == "text" and not delta["text"]:
@@ -215,7 +215,7 @@ class StreamDecoder:
         if not isinstance(reason, str):
             return self._garbled("a message without a stop reason")
         self._reason = reason
-        fields = _dict(value, "additionalModelResponseFields")
+        fields = dict_of(value, "additionalModelResponseFields")
         if isinstance(fields.get("stop_sequence"), str):
             self._sequence = fields["stop_sequence"]
         self._reply.settled()
@@ -225,13 +225,13 @@ class StreamDecoder:
         self._count(value)
         if "trace" in value:
             self._unsaid.add("trace")
-            self._unsaid.routed = _str(_dict(_dict(value, "trace"), "promptRouter"), "invokedModelId")[:_LONGEST_ID]
+            self._unsaid.routed = str_of(dict_of(dict_of(value, "trace"), "promptRouter"), "invokedModelId")[:_LONGEST_ID]
         return [] if self._reason is None else self._end()
 
     def _count(self, value: dict[str, Any]) -> None:
         usage = value.get("usage")
         if isinstance(usage, dict):
-            self._usage = usage_of(usage, _str(_dict(value, "serviceTier"), "type"))
+            self._usage = usage_of(usage, str_of(dict_of(value, "serviceTier"), "type"))
 
     # ---- blocks ----
 
@@ -256,7 +256,7 @@ class StreamDecoder:
         return events + self._open_tool(block, call)
 
     def _open_tool(self, block: _Block, call: dict[str, Any]) -> list[Event]:
-        name = _str(call, "name")
+        name = str_of(call, "name")
         if not name:
             return self._garbled("a tool call without a name")
         if self._tools.refuses(name):
@@ -264,7 +264,7 @@ class StreamDecoder:
         self._calls += 1
         declared = self._tools.restore(name)
         block.unwrap = ToolText(declared) if declared.emulated else None
-        return [ToolStart(block.part, _str(call, "toolUseId"), declared.name, declared.kind, declared.namespace)]
+        return [ToolStart(block.part, str_of(call, "toolUseId"), declared.name, declared.kind, declared.namespace)]
 
     def _piece(self, block: _Block, text: str) -> list[Event]:
         if not text:
@@ -276,11 +276,11 @@ class StreamDecoder:
         return [_MAKE[block.kind](block.part, text)] if text else []
 
     def _arguments(self, block: _Block, delta: dict[str, Any]) -> list[Event]:
-        return self._piece(block, _str(_dict(delta, "toolUse"), "input"))
+        return self._piece(block, str_of(dict_of(delta, "toolUse"), "input"))
 
     def _reasoning(self, block: _Block, delta: dict[str, Any]) -> list[Event]:
-        content = _dict(delta, "reasoningContent")
-        if signature := _str(content, "signature"):
+        content = dict_of(delta, "reasoningContent")
+        if signature := str_of(content, "signature"):
             block.signature.append(signature)
         redacted = content.get("redactedContent")
         if isinstance(redacted, str):
@@ -288,13 +288,13 @@ class StreamDecoder:
                 block.redacted += b64decode(redacted, validate=True)
             except ValueError:
                 return self._garbled("redacted reasoning that is not base64")
-        return self._piece(block, _str(content, "text"))
+        return self._piece(block, str_of(content, "text"))
 
     def _citation(self, block: _Block, delta: dict[str, Any]) -> list[Event]:
-        citation = _dict(delta, "citation")
-        web = _dict(_dict(citation, "location"), "web")
-        url = _str(web, "url")
-        kind = next(iter(_dict(citation, "location")), "document")[:_LONGEST_LABEL]
+        citation = dict_of(delta, "citation")
+        web = dict_of(dict_of(citation, "location"), "web")
+        url = str_of(web, "url")
+        kind = next(iter(dict_of(citation, "location")), "document")[:_LONGEST_LABEL]
         label, passage = f"content[{block.index}].citations:{kind}", passages.of_converse(citation)
         if passage is not None and not url:
             url = passage.source
@@ -302,9 +302,8 @@ class StreamDecoder:
             if passage is None:
                 return [Opaque(label, within=True)]
             url = ""
-        sources = citation.get("sourceContent")
-        cited = "".join(_str(one, "text") for one in sources if isinstance(one, dict)) if isinstance(sources, list) else ""
-        title = _str(citation, "title") or _str(web, "domain")
+        cited = "".join(str_of(one, "text") for one in dicts_of(citation, "sourceContent"))
+        title = str_of(citation, "title") or str_of(web, "domain")
         return [Citation(block.part, url, title, cited_text=cited, passage=passage, label="" if url else label)]
 
     def _close(self, block: _Block) -> list[Event]:
@@ -328,22 +327,21 @@ class StreamDecoder:
         """The events of a block of a complete answer."""
         where = {"contentBlockIndex": index}
         kind = next(iter(block), "")
-        call = _dict(block, "toolUse")
+        call = dict_of(block, "toolUse")
         if kind == "toolUse":
             events = self._block_start(where | {"start": block})
             input = call.get("input")
             text = jsontext.input_to_arguments(input) if input else ""
             deltas: list[dict[str, Any]] = [{"toolUse": {"input": text}}] if text else []
         elif kind == "reasoningContent":
-            content = _dict(block, kind)
-            text_of = _dict(content, "reasoningText")
+            content = dict_of(block, kind)
+            text_of = dict_of(content, "reasoningText")
             events, deltas = [], [{kind: text_of | {name: content[name] for name in ("redactedContent",) if name in content}}]
         elif kind == "citationsContent":
-            cited = _dict(block, kind)
-            texts, citations = cited.get("content"), cited.get("citations")
+            cited = dict_of(block, kind)
             events = self._opened(where, "text", {})
-            deltas = [one for one in texts if isinstance(one, dict) and "text" in one] if isinstance(texts, list) else []
-            deltas += [{"citation": one} for one in citations if isinstance(one, dict)] if isinstance(citations, list) else []
+            deltas = [one for one in dicts_of(cited, "content") if "text" in one]
+            deltas += [{"citation": one} for one in dicts_of(cited, "citations")]
         elif kind == "text":
             events, deltas = [], [block]
         else:
@@ -400,7 +398,7 @@ _HANDLERS: dict[bytes, _Handler] = {
     b"metadata": StreamDecoder._metadata,
 }
 _DELTAS: dict[tuple[str, str], _DeltaHandler] = {
-    ("text", "text"): lambda self, block, delta: self._piece(block, _str(delta, "text")),
+    ("text", "text"): lambda self, block, delta: self._piece(block, str_of(delta, "text")),
     ("text", "citation"): StreamDecoder._citation,
     ("tool", "toolUse"): StreamDecoder._arguments,
     ("reasoning", "reasoningContent"): StreamDecoder._reasoning,
@@ -416,8 +414,7 @@ def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
 def usage_of(usage: dict[str, Any], tier: str = "") -> Usage:
     """Convert `usage`, whose input excludes what was read from or written to the cache. tier: of the answer."""
     read, write = count(usage.get("cacheReadInputTokens")), count(usage.get("cacheWriteInputTokens"))
-    details = usage.get("cacheDetails")
-    rows = [row for row in details if isinstance(row, dict)] if isinstance(details, list) else []
+    rows = dicts_of(usage, "cacheDetails")
     converted = Usage(
         input=count(usage.get("inputTokens")) + read + write,
         output=count(usage.get("outputTokens")),
@@ -430,13 +427,3 @@ def usage_of(usage: dict[str, Any], tier: str = "") -> Usage:
     if total and total != converted.all:
         converted.total = total
     return converted
-
-
-def _str(holder: dict[str, Any], key: str) -> str:
-    value = holder.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _dict(holder: dict[str, Any], key: str) -> dict[str, Any]:
-    value = holder.get(key)
-    return value if isinstance(value, dict) else {}

@@ -10,7 +10,7 @@ from .. import subsets
 from ..capabilities import Capabilities
 from ..ledger import Path
 from ..request import Request, Tool, ToolChanges, ToolChoice
-from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, is_limited, unfulfilled
+from ..tools import ToolMap, as_function, is_limited, unfulfilled
 from .content_out import Block, ContentWriter
 
 _MOST_STRICT = 20  # tools of one request, of Claude
@@ -99,13 +99,7 @@ class ToolsWriter:
 
     def _spec(self, tool: Tool) -> dict[str, Any]:
         name = self._map.declare(self._request, tool)
-        if tool.kind == "custom":
-            description = f"{tool.description or ''}{grammar_note(tool)}".strip()
-            schema: dict[str, Any] = INPUT_SCHEMA
-        else:
-            description = tool.description or ""
-            schema = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
-            schema = schema if "type" in schema else {"type": "object", **schema}
+        description, schema = as_function(tool)
         spec: dict[str, Any] = {"name": name} | ({"description": description} if description else {})
         restricted = subsets.restricted(schema, self._can.schema_subset, self._room) if self._can.schema_subset else schema
         if restricted is not schema:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .. import jsontext, media, prose
-from ..errors import Malformed, UnsupportedContent
+from ..errors import Malformed, UnsupportedContent, unsupported_content
 from ..fields import invalid
 from ..ids import digest
-from ..ledger import Ledger, Path, concrete
+from ..ledger import Ledger, Path
 from ..reasoning import opened
 from ..request import (
     AudioPart,
@@ -71,7 +71,7 @@ class Contents:
         for part in content.messages("parts"):
             kind = _kind(part)
             if kind not in ("", "text"):
-                raise _unsupported(f"{kind} in systemInstruction", part.path)
+                raise unsupported_content(f"{kind} in systemInstruction", part.path)
             if text := part.text("text"):
                 texts.append(TextPart(text, part.path))
             part.ignore("thought", "thoughtSignature")
@@ -155,7 +155,7 @@ class Contents:
         elif kind in _FILES:
             decoded = self._file(part, kind)
         else:
-            raise _unsupported(f"{kind} in a user's content", part.path)
+            raise unsupported_content(f"{kind} in a user's content", part.path)
         part.report(self._ledger)
         return decoded
 
@@ -418,7 +418,7 @@ def _kind(part: Message, role: str = "user") -> str:
     if not kinds and unknown:
         if role == "model":
             return unknown[0]
-        raise _unsupported(f"a part with {unknown[0][:64]}", part.path)
+        raise unsupported_content(f"a part with {unknown[0][:64]}", part.path)
     return kinds[0] if kinds else ""
 
 
@@ -451,14 +451,14 @@ def _inline(fields: Message) -> File:
         return DocumentPart(fields.path, media_type=kind, data=data, title=title)
     if kind.startswith("audio/"):
         return AudioPart(fields.path, kind, data)
-    raise _unsupported(f"inlineData of type {kind[:64] or 'unknown'}", fields.path)
+    raise unsupported_content(f"inlineData of type {kind[:64] or 'unknown'}", fields.path)
 
 
 def _by_url(fields: Message) -> File:
     url = fields.required("fileUri")
     path = _public(url)
     if path is None:
-        raise _unsupported("a file that only Google can read", fields.path)
+        raise unsupported_content("a file that only Google can read", fields.path)
     extension = path.rpartition(".")[2].lower()
     kind = media.media_type(fields.text("mimeType") or "") or _EXTENSIONS.get(extension, "image/jpeg")
     title = fields.text("displayName") or ""
@@ -466,7 +466,7 @@ def _by_url(fields: Message) -> File:
         return ImagePart(fields.path, url=url)
     if kind == media.PDF or kind.startswith("text/"):
         return DocumentPart(fields.path, media_type=kind, url=url, title=title)
-    raise _unsupported(f"fileData of type {kind[:64]}", fields.path)
+    raise unsupported_content(f"fileData of type {kind[:64]}", fields.path)
 
 
 def _public(url: str) -> str | None:
@@ -484,7 +484,3 @@ def _public(url: str) -> str | None:
 
 
 _FILES: dict[str, Callable[[Message], File]] = {"inlineData": _inline, "fileData": _by_url}
-
-
-def _unsupported(what: str, path: Path) -> UnsupportedContent:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))

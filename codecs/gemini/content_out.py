@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from .. import media, prose
 from ..capabilities import Capabilities
-from ..errors import UnsupportedContent
+from ..errors import UnsupportedContent, unsupported_content
 from ..ids import CallIds
 from ..jsontext import arguments_to_input
-from ..ledger import Path, concrete
+from ..ledger import Path
 from ..request import (
     AudioPart,
     CallPart,
@@ -46,6 +46,9 @@ _BY_EXTENSION = {
     "html": "text/html",
     "csv": "text/csv",
     "md": "text/markdown",
+    "mp4": "video/mp4",
+    "webm": "video/webm",
+    "mov": "video/quicktime",
 }
 
 
@@ -92,7 +95,7 @@ class ContentWriter:
     def _linked(self, url: str, otherwise: str, path: Path) -> Piece:
         """A file that Google fetches. otherwise: its type if its name does not tell it."""
         if not url.startswith(("https://", "http://", "gs://")):
-            raise _unsupported("this kind of URL", path)
+            raise unsupported_content("this kind of URL", path)
         return {"fileData": {"fileUri": url, "mimeType": _BY_EXTENSION.get(_extension(url), otherwise)}}
 
     def _document(self, part: DocumentPart) -> list[Piece]:
@@ -105,8 +108,8 @@ class ContentWriter:
         if part.data and part.media_type.startswith("image/"):
             return [_inline(part.media_type, part.data, part.path)]
         if part.url:
-            return [self._linked(part.url, media.PDF, part.path)]
-        raise _unsupported("this kind of file", part.path)
+            return [self._linked(part.url, part.media_type or media.PDF, part.path)]
+        raise unsupported_content("this kind of file", part.path)
 
     def _audio(self, part: AudioPart) -> list[Piece]:
         return [{"inlineData": {"mimeType": part.media_type, "data": part.data}}]
@@ -188,7 +191,7 @@ def sign_first_call(pieces: list[Piece]) -> bool:
 
 def _inline(media_type: str, data: str, path: Path) -> Piece:
     if media_type not in IMAGE_TYPES:
-        raise _unsupported(f"an image of type {media_type[:64]}", path)
+        raise unsupported_content(f"an image of type {media_type[:64]}", path)
     return {"inlineData": {"mimeType": media_type, "data": data}}
 
 
@@ -197,10 +200,6 @@ def _extension(url: str) -> str:
         return urlsplit(url).path.lower().rpartition(".")[2]
     except ValueError:
         return ""
-
-
-def _unsupported(what: str, path: Path) -> UnsupportedContent:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))
 
 
 _WRITERS: dict[type, Callable[[ContentWriter, Any], list[Piece]]] = {

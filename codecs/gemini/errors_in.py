@@ -12,6 +12,7 @@ from math import ceil
 from typing import Any
 
 from .. import jsontext
+from ..anything import dicts_of, str_of
 from ..chat import errors_in
 from ..errors import Answered
 
@@ -80,9 +81,8 @@ def error_of(value: dict[str, Any], status: int | None = None) -> Answered:
     error = value.get("error")
     if not isinstance(error, dict):
         return errors_in.error_of(value, status)
-    message = error.get("message")
-    message = message if isinstance(message, str) else ""
-    details = [each for each in _list(error.get("details")) if isinstance(each, dict)]
+    message = str_of(error, "message")
+    details = dicts_of(error, "details")
     kind = _kind(error, message, details, status)
     if kind is None:
         return errors_in.error_of(value, status)
@@ -98,10 +98,6 @@ def error_of(value: dict[str, Any], status: int | None = None) -> Answered:
 
 def _alone(value: Any) -> Any:
     return value[0] if isinstance(value, list) and value else value
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _kind(error: dict[str, Any], message: str, details: list[dict[str, Any]], status: int | None) -> str | None:
@@ -137,5 +133,5 @@ def _wait(details: list[dict[str, Any]], message: str) -> float | None:
 
 def _per_day(details: list[dict[str, Any]]) -> bool:
     """Whether a quota of a day is used up: to repeat the request soon is of no use."""
-    violations = [each for detail in details for each in _list(detail.get("violations")) if isinstance(each, dict)]
+    violations = [each for detail in details for each in dicts_of(detail, "violations")]
     return any("PerDay" in str(each.get("quotaId")) for each in violations)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
+from ..anything import dict_of, dicts_in, dicts_of, str_of
+
 _MOST = 1000  # sources of one answer
 _PAIRS = 5 * _MOST  # of a range and a source that are looked at, for those that are repeated
 _LONGEST = 1_000_000  # characters of a text whose ranges are read
@@ -36,10 +38,9 @@ def sources(text: str, grounding: dict[str, Any], citations: list[Any]) -> list[
 
 
 def _grounded(reading: _Ranges, grounding: dict[str, Any]) -> Iterator[Source]:
-    chunks = [_place(chunk) for chunk in _dicts(grounding.get("groundingChunks"))]
-    for support in _dicts(grounding.get("groundingSupports"))[:_MOST]:
-        segment = support.get("segment")
-        begin, end = reading.of(segment if isinstance(segment, dict) else {})
+    chunks = [_place(chunk) for chunk in dicts_of(grounding, "groundingChunks")]
+    for support in dicts_of(grounding, "groundingSupports")[:_MOST]:
+        begin, end = reading.of(dict_of(support, "segment"))
         indices = support.get("groundingChunkIndices")
         for index in indices[:_MOST] if isinstance(indices, list) else []:
             if type(index) is int and 0 <= index < len(chunks) and chunks[index] is not None:
@@ -48,17 +49,17 @@ def _grounded(reading: _Ranges, grounding: dict[str, Any]) -> Iterator[Source]:
 
 
 def _cited(reading: _Ranges, citations: list[Any]) -> Iterator[Source]:
-    for citation in _dicts(citations)[:_MOST]:
+    for citation in dicts_in(citations)[:_MOST]:
         url = citation.get("uri")
         if isinstance(url, str) and url.startswith(("https://", "http://")):
-            yield Source(url, _text(citation, "title"), *reading.of(citation))
+            yield Source(url, str_of(citation, "title"), *reading.of(citation))
 
 
 def _place(chunk: dict[str, Any]) -> tuple[str, str] | None:
     for kind in ("web", "maps", "retrievedContext"):
         place = chunk.get(kind)
-        if isinstance(place, dict) and (url := _text(place, "uri")):
-            return url, _text(place, "title")
+        if isinstance(place, dict) and (url := str_of(place, "uri")):
+            return url, str_of(place, "title")
     return None
 
 
@@ -74,7 +75,7 @@ class _Ranges:
 
     def of(self, segment: dict[str, Any]) -> tuple[int | None, int | None]:
         """The range of a segment; (None, None) for all of the text."""
-        begin, end, excerpt = segment.get("startIndex", 0), segment.get("endIndex"), _text(segment, "text")
+        begin, end, excerpt = segment.get("startIndex", 0), segment.get("endIndex"), str_of(segment, "text")
         if type(begin) is int and type(end) is int and 0 <= begin < end:
             first, last = self._point(begin), self._point(end)
             if end <= len(self._data) and (not excerpt or self._text[first:last] == excerpt):
@@ -101,12 +102,3 @@ class _Ranges:
 def _begun(data: bytes) -> int:
     """The number of characters that begin in these bytes."""
     return len(data.translate(None, _INNER))
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _text(holder: dict[str, Any], key: str) -> str:
-    value = holder.get(key)
-    return value if isinstance(value, str) else ""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import errors, jsontext, quirks
+from .. import errors, quirks
+from ..anything import list_of, object_of
 from ..endings import UNKNOWN
 from ..reply import Reply
 from ..sse import Frame
@@ -65,7 +66,7 @@ class Observer:
         if self._skipped:
             data = self._skipped.rstrip(b"\r\n").rpartition(b"\n")[2].removeprefix(b"data: ")
             self._skipped = b""
-            self._count(_object(data))
+            self._count(object_of(data))
         return from_gemini(self._usage, self._tier) if self._usage else None
 
     @property
@@ -88,7 +89,7 @@ class Observer:
         if self.content and not any(mark in data for mark in _SPECIAL):
             self._skipped = data
             return
-        self._see(_object(data))
+        self._see(object_of(data))
 
     def repeats(self, chunk: bytes) -> int:
         """The number of plain deltas that `chunk` consists of; 0 if it contains anything else. They need not be fed."""
@@ -126,8 +127,7 @@ class Observer:
         self._vertex = self._vertex or "createTime" in value
         feedback = value.get("promptFeedback")
         self._blocked = self._blocked or (isinstance(feedback, dict) and feedback.get("blockReason") not in NOT_BLOCKED)
-        candidates = value.get("candidates")
-        for candidate in candidates if isinstance(candidates, list) else []:
+        for candidate in list_of(value, "candidates"):
             if isinstance(candidate, dict) and not candidate.get("index"):
                 self._see_candidate(candidate)
                 break
@@ -148,12 +148,3 @@ class Observer:
         usage = value.get("usageMetadata")
         if isinstance(usage, dict):
             self._usage.update((key, count) for key, count in usage.items() if count is not None)
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    """The object in a frame; empty if there is none."""
-    try:
-        value = jsontext.loads(data)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
 from .. import jsontext
+from ..anything import list_of
 from ..errors import Malformed, Unsupported
 from ..splice import Scan, replace_members
 
@@ -158,8 +159,7 @@ def _holders(body: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     for key in ("generateContentRequest", "generate_content_request"):
         if isinstance(inner := body.get(key), dict):
             yield inner, f"{key}."
-    requests = body.get("requests")
-    for i, inner in enumerate(requests if isinstance(requests, list) else ()):
+    for i, inner in enumerate(list_of(body, "requests")):
         if isinstance(inner, dict):
             yield inner, f"requests[{i}]."
 

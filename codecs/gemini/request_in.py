@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import schema
-from ..errors import Unsupported, UnsupportedContent
+from ..errors import Unsupported, unsupported_content
 from ..fields import invalid, missing, wrong_type
 from ..ledger import Ledger, concrete
 from ..request import OutputFormat, Request, Thinking, Turn
@@ -38,7 +38,7 @@ def decode_request(body: dict[str, Any]) -> Request:
     message.ignore("model")
     for key in _ONLY_THERE:
         if message.take(key):
-            raise UnsupportedContent(f"{key} is not supported by the selected model", param=concrete(message.at(key)))
+            raise unsupported_content(key, message.at(key))
     _contents(request, message)
     decode_tools(request, message)
     decode_tool_config(request, message.message("toolConfig"))
@@ -113,7 +113,7 @@ def _modalities(config: Message) -> None:
     for i, value in enumerate(config.items("responseModalities") or []):
         word = Message({"modality": value}, (*path, i)).word("modality", _MODALITIES)
         if word not in (None, "TEXT"):
-            raise UnsupportedContent(f"the modality {word[:32]} is not supported by the selected model", param=concrete((*path, i)))
+            raise unsupported_content(f"the modality {word[:32]}", (*path, i))
 
 
 def _output(request: Request, config: Message) -> None:

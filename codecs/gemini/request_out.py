@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import deferral, rules
+from ..anything import at
 from ..capabilities import Capabilities
-from ..errors import Malformed
-from ..ledger import concrete
 from ..reasoning import effort_of_budget, nearest
 from ..reply import Encoded
 from ..request import OutputFormat, Request, Thinking
@@ -28,9 +27,7 @@ _TIER_HEADER = "x-vertex-ai-llm-shared-request-type"  # of Vertex AI, which take
 
 def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
     """Whether the model thinks when it is sent this body: unless its budget is 0."""
-    config = body.get("generationConfig")
-    thinking = config.get("thinkingConfig") if isinstance(config, dict) else None
-    return capabilities.g_thinking != "none" and not (isinstance(thinking, dict) and thinking.get("thinkingBudget") == 0)
+    return capabilities.g_thinking != "none" and at(body, "generationConfig", "thinkingConfig", "thinkingBudget") != 0
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
@@ -89,13 +86,10 @@ class _Settings:
                 self._config[member] = value
 
     def _limit(self) -> None:
-        setting = self._request.take_setting("max_tokens")
+        setting = self._request.take_limit()
         if setting is None:
             return
         limit, most = setting.value, self._capabilities.g_max_output
-        if limit < 1:
-            param = concrete(setting.path)
-            raise Malformed(f"{param} must be at least 1", code="invalid_value", param=param)
         if most and limit > most:
             self._ledger.adapt(setting.path, most)
             limit = most

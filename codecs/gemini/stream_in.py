@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from .. import errors, jsontext, quirks
+from ..anything import dicts_of, str_of
 from ..endings import UNKNOWN, empty_answer, failed
 from ..events import (
     Arguments,
@@ -246,7 +247,7 @@ class StreamDecoder:
         feedback = value.get("promptFeedback")
         if isinstance(feedback, dict) and feedback.get("blockReason") not in NOT_BLOCKED:
             self._blocked = feedback
-        candidate = next((each for each in _dicts(value.get("candidates")) if not each.get("index")), None)
+        candidate = next((each for each in dicts_of(value, "candidates") if not each.get("index")), None)
         if candidate is not None:
             self._candidate(candidate, events)
         return events
@@ -271,7 +272,7 @@ class StreamDecoder:
         self._started = True
         created = value.get("createTime")
         self._vertex = created is not None
-        return [Start(_str(value, "responseId"), _str(value, "modelVersion"), _seconds(created))]
+        return [Start(str_of(value, "responseId"), str_of(value, "modelVersion"), _seconds(created))]
 
     def _follow(self) -> None:
         """What comes from here on is the next answer, which goes on where the last one ended."""
@@ -293,7 +294,7 @@ class StreamDecoder:
         finish = candidate.get("finishReason")
         if finish not in (None, 0, *NOT_FINISHED):
             self._finish = finish
-            self._note = _str(candidate, "finishMessage")
+            self._note = str_of(candidate, "finishMessage")
             self._reply.rest = _rest(candidate)
             self._plain = self._plain and not self._reply.rest
 
@@ -391,7 +392,7 @@ class StreamDecoder:
         self._close(events)
         self._finish_call(events)
         data = part.get("inlineData") if part.get("thought") is not True else None
-        if isinstance(data, dict) and _str(data, "mimeType").startswith("image/") and _str(data, "data"):
+        if isinstance(data, dict) and str_of(data, "mimeType").startswith("image/") and str_of(data, "data"):
             events.append(Media(data["mimeType"], data["data"], label))
             if "thoughtSignature" in part:
                 self._unsaid.add(f"content.parts[{self._places}]:thoughtSignature")
@@ -402,7 +403,7 @@ class StreamDecoder:
     # ---- calls ----
 
     def _called(self, call: dict[str, Any], signature: str, events: list[Event]) -> None:
-        name = _str(call, "name")
+        name = str_of(call, "name")
         pieces = call.get("partialArgs")
         goes_on = call.get("willContinue") is True
         if name:
@@ -441,7 +442,7 @@ class StreamDecoder:
         self._calls += 1
         self._call = _Call(part, declared, args)
         seal = Seal(part, "google", signature) if signature else None
-        events.append(ToolStart(part, _str(call, "id"), declared.name, declared.kind, declared.namespace, seal))
+        events.append(ToolStart(part, str_of(call, "id"), declared.name, declared.kind, declared.namespace, seal))
 
     def _finish_call(self, events: list[Event]) -> None:
         """Give out the call that is being put together, with its arguments as one piece."""
@@ -487,7 +488,7 @@ class StreamDecoder:
         reason = quirks.ending(word)
         if self._blocked is not None and (self._finish is None or reason == "end"):
             reason = str(self._blocked["blockReason"])[:_LONGEST_LABEL]
-            return Stop("filter", explanation=_str(self._blocked, "blockReasonMessage") or reason), None
+            return Stop("filter", explanation=str_of(self._blocked, "blockReasonMessage") or reason), None
         if reason == quirks.FAILED:
             return Stop(UNKNOWN), _unusable(word, self._note)
         if reason in ("end", "tool"):
@@ -540,11 +541,11 @@ def decode_response(body: Any, reply: Reply) -> list[Event]:
 
 def token(answer: dict[str, Any]) -> str:
     """What a complete answer says to ask for its continuation with; "" if it is over."""
-    return next((_rest(each) for each in _dicts(answer.get("candidates")) if not each.get("index")), "")
+    return next((_rest(each) for each in dicts_of(answer, "candidates") if not each.get("index")), "")
 
 
 def _rest(candidate: dict[str, Any]) -> str:
-    return _str(candidate, "continuationToken") if candidate.get("finishReason") == CONTINUED else ""
+    return str_of(candidate, "continuationToken") if candidate.get("finishReason") == CONTINUED else ""
 
 
 def _unusable(word: str, note: str) -> errors.GatewayError:
@@ -566,14 +567,14 @@ def _entries(result: dict[str, Any]) -> list[Any]:
     """The tokens of a logprobsResult as the OpenAI shapes' entries."""
     tops = result.get("topCandidates")
     entries = []
-    for number, chosen in enumerate(_dicts(result.get("chosenCandidates"))):
+    for number, chosen in enumerate(dicts_of(result, "chosenCandidates")):
         top = tops[number] if isinstance(tops, list) and number < len(tops) and isinstance(tops[number], dict) else {}
-        entries.append(_entry(chosen) | {"top_logprobs": [_entry(each) for each in _dicts(top.get("candidates"))]})
+        entries.append(_entry(chosen) | {"top_logprobs": [_entry(each) for each in dicts_of(top, "candidates")]})
     return entries
 
 
 def _entry(chosen: dict[str, Any]) -> dict[str, Any]:
-    token, probability = _str(chosen, "token"), chosen.get("logProbability")
+    token, probability = str_of(chosen, "token"), chosen.get("logProbability")
     logprob = probability if isinstance(probability, int | float) and not isinstance(probability, bool) else 0
     return {"token": token, "logprob": logprob, "bytes": list(token.encode("utf-8", "replace"))}
 
@@ -594,12 +595,3 @@ def _seconds(text: Any) -> int:
         return int(datetime.fromisoformat(text).timestamp()) if isinstance(text, str) else 0
     except (ValueError, OverflowError):
         return 0
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _str(holder: dict[str, Any], key: str) -> str:
-    value = holder.get(key)
-    return value if isinstance(value, str) else ""

@@ -7,7 +7,7 @@ from typing import Any
 from ..capabilities import Capabilities
 from ..request import Request, Tool, ToolChoice
 from ..schema import Room
-from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, is_limited, unfulfilled
+from ..tools import INPUT_SCHEMA, ToolMap, described, is_limited, unfulfilled
 from . import schema_out
 
 
@@ -65,7 +65,7 @@ class ToolsWriter:
         description = tool.description or ""
         schema = tool.schema
         if tool.kind == "custom":
-            description = f"{description}{grammar_note(tool)}".strip()
+            description = described(tool)
             schema = INPUT_SCHEMA
         if tool.examples:
             self._ledger.drop((*tool.path, "input_examples"))

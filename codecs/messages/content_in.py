@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from .. import jsontext, media, prose
-from ..errors import Malformed, UnsupportedContent
+from ..errors import Malformed, UnsupportedContent, unsupported_content
 from ..fields import Fields, invalid, wrong_type
-from ..ledger import Ledger, Path, concrete
+from ..ledger import Ledger, Path
 from ..reasoning import is_sealed, opened
 from ..request import (
     Cache,
@@ -76,7 +76,7 @@ def decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part | No
         return text
     if kind != "container_upload" and (role == "assistant" or kind.endswith("_tool_result")):
         return ForeignPart(kind, path)
-    raise _unsupported(f"content of type {kind[:64]}", path)
+    raise unsupported_content(f"content of type {kind[:64]}", path)
 
 
 def usual_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part | None:
@@ -128,7 +128,7 @@ def _image(fields: Fields, ledger: Ledger) -> ImagePart:
     elif kind == "base64":
         part.media_type, part.data = _inline(source)
     else:
-        raise _unsupported(f"image source type {kind[:64]}", fields.path)
+        raise unsupported_content(f"image source type {kind[:64]}", fields.path)
     source.report(ledger)
     return part
 
@@ -148,7 +148,7 @@ def _document(fields: Fields, ledger: Ledger) -> DocumentPart:
     elif kind == "content":
         part.parts = _parts(source.take("content"), (*path, "source", "content"), ledger, _IN_DOCUMENT, (TextPart, ImagePart))
     else:
-        raise _unsupported(f"document source type {kind[:64]}", path)
+        raise unsupported_content(f"document source type {kind[:64]}", path)
     source.report(ledger)
     return part
 
@@ -165,7 +165,7 @@ def _inline(source: Fields) -> media.Inline:
     data = media.clean_base64(source.required("data"), path)
     kind = media.media_type(source.text("media_type") or "") or media.sniff(data)
     if not kind:
-        raise _unsupported("content without a media type", source.path)
+        raise unsupported_content("content without a media type", source.path)
     return media.Inline(kind, data)
 
 
@@ -262,7 +262,7 @@ def _inner(block: Any, path: Path, ledger: Ledger, allowed: set[str]) -> Part | 
     """A block inside another one. Raises errors.UnsupportedContent for a type that may not stand there."""
     kind = block.get("type") if isinstance(block, dict) else None
     if isinstance(kind, str) and kind not in allowed:
-        raise _unsupported(f"content of type {kind[:64]}", path)
+        raise unsupported_content(f"content of type {kind[:64]}", path)
     part = decode_block(block, "user", path, ledger)
     if isinstance(part, ForeignPart):
         ledger.drop(part.path, part.label)
@@ -282,10 +282,6 @@ def _browser_state(fields: Fields, ledger: Ledger) -> TextPart:
     ledger.adapt(fields.path)
     state = {key: value for key in ("url", "title", "tabs") if (value := fields.take(key)) is not None}
     return TextPart(jsontext.dumps(state).decode(), fields.path, cache_of(fields, ledger))
-
-
-def _unsupported(what: str, path: Path) -> UnsupportedContent:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))
 
 
 _BLOCKS: dict[str, Callable[[Fields, Ledger], Part]] = {

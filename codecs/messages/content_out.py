@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .. import media, prose
-from ..errors import UnsupportedContent
+from ..errors import UnsupportedContent, unsupported_content
 from ..ids import CallIds
 from ..jsontext import arguments_to_input
-from ..ledger import Path, concrete
+from ..ledger import Path
 from ..request import (
     AudioPart,
     Cache,
@@ -96,7 +96,7 @@ class ContentWriter:
         if part.data:
             return [_inline_image(part.media_type, part.data, part.path)]
         if not part.url.startswith(("https://", "http://")):
-            raise _unsupported("this kind of image URL", part.path, "image_block")
+            raise unsupported_content("this kind of image URL", part.path, "image_block")
         return [{"type": "image", "source": {"type": "url", "url": part.url}}]
 
     def _document(self, part: DocumentPart) -> list[Block]:
@@ -120,7 +120,7 @@ class ContentWriter:
             return {"type": "content", "content": [block for inner in part.parts for block in self.blocks(inner)]}
         if part.url and _path_of(part.url).endswith(".pdf"):
             return {"type": "url", "url": part.url}
-        raise _unsupported("this kind of file", part.path, "document_block")
+        raise unsupported_content("this kind of file", part.path, "document_block")
 
     def _search_result(self, part: SearchResultPart) -> list[Block]:
         content = [{"type": "text", "text": part.text}]
@@ -172,7 +172,7 @@ class ContentWriter:
             return self.blocks(prose.note(part, self._ledger))
 
     def _audio(self, part: AudioPart) -> list[Block]:
-        raise UnsupportedContent("audio is not supported by the selected model", param=concrete(part.path))
+        raise unsupported_content("audio", part.path)
 
     def _foreign(self, part: ForeignPart) -> list[Block]:
         self._ledger.drop(part.path, part.label)
@@ -189,7 +189,7 @@ def one_text(content: str | list[Block]) -> str | list[Block]:
 
 def _inline_image(media_type: str, data: str, path: Path) -> Block:
     if media_type not in media.IMAGE_TYPES:
-        raise _unsupported(f"an image of type {media_type[:64]}", path, "image_block")
+        raise unsupported_content(f"an image of type {media_type[:64]}", path, "image_block")
     return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
 
 
@@ -198,10 +198,6 @@ def _path_of(url: str) -> str:
         return urlsplit(url).path.lower()
     except ValueError:
         return ""
-
-
-def _unsupported(what: str, path: Path, capability: str) -> UnsupportedContent:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path), capability=capability)
 
 
 _MARKED = frozenset({TextPart, ImagePart, DocumentPart, SearchResultPart, CallPart, ResultPart})  # may have a cache breakpoint

@@ -12,6 +12,7 @@ from ..errors import NO_THREAD, Unsupported
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import Path
 from ..request import OutputFormat, Part, Request, TextPart, Thinking, Tool, ToolChoice, Turn
+from ..tools import offer_directly
 from .content_in import cache_of, decode_content
 from .facts import HABITS, NAME
 from .history_in import History
@@ -116,7 +117,7 @@ def _tool(request: Request, fields: Fields) -> Tool | None:
             value = fields.take(key)
             if value is not None:
                 tool.search[key] = value
-        _offered(request, fields)
+        offer_directly(request, fields)
         if fields.flag("defer_loading"):
             request.ledger.adapt((*fields.path, "defer_loading"))
         if fields.flag("strict"):
@@ -139,16 +140,9 @@ def _own_tool(request: Request, fields: Fields, kind: str) -> Tool:
     return tool
 
 
-def _offered(request: Request, fields: Fields) -> None:
-    """A tool that code at the provider calls is offered to the model directly."""
-    callers = fields.items("allowed_callers")
-    if callers and "direct" not in callers:
-        request.ledger.adapt((*fields.path, "allowed_callers"))
-
-
 def client_tool(request: Request, fields: Fields) -> Tool:
     """A tool run by the caller."""
-    _offered(request, fields)
+    offer_directly(request, fields)
     fields.ignore("type", "eager_input_streaming")
     tool = Tool(
         "function",

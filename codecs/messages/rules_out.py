@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import outputs, subsets
 from .. import schema as schemas
+from ..anything import at, dict_of, list_of
 from ..capabilities import EFFORTS, Capabilities
 from ..errors import Unsupported
 from ..ledger import Path, concrete
@@ -33,8 +34,7 @@ class MessagesDraft(Draft):
 
     def member(self, name: str) -> dict[str, Any]:
         """An object of the body; {} when there is none."""
-        value = self.body.get(name)
-        return value if isinstance(value, dict) else {}
+        return dict_of(self.body, name)
 
     @property
     def thinks(self) -> bool:
@@ -64,8 +64,7 @@ class MessagesDraft(Draft):
 
 def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
     """Whether the body enables thinking, or the model always thinks."""
-    thinking = body.get("thinking")
-    asked = thinking.get("type") if isinstance(thinking, dict) else None
+    asked = at(body, "thinking", "type")
     return asked in ("enabled", "adaptive") or (asked is None and capabilities.m_thinking == "adaptive_always")
 
 
@@ -136,9 +135,7 @@ def restrict_output(draft: MessagesDraft) -> None:
 def leave_out_output(draft: MessagesDraft) -> None:
     """The schema is said in words instead; see `outputs.say_schema` for callers of other APIs."""
     for path in _FORMATS:
-        *outer, name = path
-        form = (draft.member(outer[0]) if outer else draft.body).get(name)
-        schema = form.get("schema") if isinstance(form, dict) else None
+        schema = at(draft.body, *path, "schema")
         messages = outputs.noted(draft.body.get("messages"), outputs.in_words(schema)) if isinstance(schema, dict) else None
         draft.drop(".".join(path))
         if messages is not None:
@@ -304,8 +301,7 @@ def bind_loosely(draft: MessagesDraft) -> None:
 
 
 def _blocks(message: dict[str, Any]) -> list[Any]:
-    content = message.get("content")
-    return content if isinstance(content, list) else []
+    return list_of(message, "content")
 
 
 def sample_beside_thinking(draft: MessagesDraft) -> None:
@@ -352,9 +348,8 @@ def format_renamed(body: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
     """A body that says `output_config.format` for `output_format`, and the path of that; the same body where it is not there."""
     if "output_format" not in body:
         return body, None
-    config = body.get("output_config")
     format = {"format": body["output_format"]} if body["output_format"] is not None else {}
-    whole = format | (config if isinstance(config, dict) else {})
+    whole = format | (dict_of(body, "output_config"))
     rest = {name: value for name, value in body.items() if name not in ("output_format", "output_config")}
     return (rest | {"output_config": whole} if whole else rest), ("output_format",)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..anything import list_of
 from ..capabilities import Capabilities
 from ..ledger import Ledger
 from ..reasoning import is_sealed
-from ..scrub import list_of
 from .facts import SEARCH_IDS
 
 _PLAIN = frozenset({"text", "tool_use", "tool_result", "image", "document"})

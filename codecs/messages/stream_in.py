@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from .. import compaction, errors, jsontext, passages, quirks
+from ..anything import dict_of, list_of, str_of
 from ..arguments import held_of_null
 from ..chat.errors_in import error_of
 from ..endings import UNKNOWN, empty_answer, failed
@@ -188,16 +189,16 @@ class StreamDecoder:
     def _message_start(self, value: dict[str, Any]) -> list[Event]:
         if self._started:
             return []
-        message = _dict(value, "message")
+        message = dict_of(value, "message")
         self._started = True
         self._usage = _merged_usage(None, message)
-        events: list[Event] = [Start(_str(message, "id"), _str(message, "model"), 0)]
+        events: list[Event] = [Start(str_of(message, "id"), str_of(message, "model"), 0)]
         content = message.get("content")
         if isinstance(content, str):
             content = [{"type": "text", "text": content}]
         content = content if isinstance(content, list) else []
-        results = [block for block in content if isinstance(block, dict) and _str(block, "type").endswith("_tool_result")]
-        self._answered = {_str(block, "tool_use_id") for block in results} - {""}
+        results = [block for block in content if isinstance(block, dict) and str_of(block, "type").endswith("_tool_result")]
+        self._answered = {str_of(block, "tool_use_id") for block in results} - {""}
         for index, block in enumerate(content):
             events += self._block_start({"index": index, "content_block": block})
             if self.ended:
@@ -210,13 +211,13 @@ class StreamDecoder:
         index = value.get("index")
         if not isinstance(index, int) or len(self._blocks) == _MOST_OPEN:
             return events + self._garbled("a content block that has no place")
-        content = _dict(value, "content_block")
-        kind = _str(content, "type")[:_LONGEST_LABEL]
+        content = dict_of(value, "content_block")
+        kind = str_of(content, "type")[:_LONGEST_LABEL]
         opener = _OPENERS.get(kind)
         if kind == "tool_use" and self._is_answered(content):
             opener = None
         elif kind.endswith("_tool_result"):
-            self._calls -= self._programs.pop(_str(content, "tool_use_id"), 0)
+            self._calls -= self._programs.pop(str_of(content, "tool_use_id"), 0)
         # only tool calls may be open at the same time as others, and an index has one block
         for other in [b for b in self._blocks.values() if b.index == index or b.kind != "tool_use"]:
             if other.kind == "tool_use" != kind and ~index not in self._blocks:
@@ -225,7 +226,7 @@ class StreamDecoder:
                 events += self._close(other)
         self._current = self._blocks[index] = block = _Block(index, kind)
         if kind == _COMPACTION:
-            block.summary.append(_str(content, "content"))
+            block.summary.append(str_of(content, "content"))
             return events
         if opener is None:
             self._opaque = self._opaque or kind
@@ -239,7 +240,7 @@ class StreamDecoder:
 
     def _is_answered(self, content: dict[str, Any]) -> bool:
         """Whether a call was made by a program of the provider whose result is in the same message: it has been answered."""
-        program = _str(_dict(content, "caller"), "tool_id")
+        program = str_of(dict_of(content, "caller"), "tool_id")
         if program in self._answered:
             return True
         if program:
@@ -254,22 +255,21 @@ class StreamDecoder:
 
     def _open_text(self, block: _Block, content: dict[str, Any]) -> list[Event]:
         events: list[Event] = [TextStart(block.part)]
-        citations = content.get("citations")
-        events += self._piece(block, _str(content, "text"))
-        for citation in citations if isinstance(citations, list) else []:
+        events += self._piece(block, str_of(content, "text"))
+        for citation in list_of(content, "citations"):
             events += self._citation(block, {"citation": citation})
         return events
 
     def _open_thinking(self, block: _Block, content: dict[str, Any]) -> list[Event]:
         self._signature(block, content)
-        return [ReasoningStart(block.part), *self._piece(block, _str(content, "thinking"))]
+        return [ReasoningStart(block.part), *self._piece(block, str_of(content, "thinking"))]
 
     def _open_redacted(self, block: _Block, content: dict[str, Any]) -> list[Event]:
-        block.seal = Seal(block.part, "redacted", _str(content, "data"))
+        block.seal = Seal(block.part, "redacted", str_of(content, "data"))
         return [ReasoningStart(block.part)]
 
     def _open_tool(self, block: _Block, content: dict[str, Any]) -> list[Event]:
-        name = _str(content, "name")
+        name = str_of(content, "name")
         if not name:
             return self._garbled("a tool call without a name")
         if self._tools.refuses(name):
@@ -282,7 +282,7 @@ class StreamDecoder:
         input = content.get("input")
         block.input = jsontext.input_to_arguments(input) if input and input != "null" else ""
         block.plain = False  # until the arguments have started
-        return [ToolStart(block.part, _str(content, "id"), declared.name, declared.kind, declared.namespace)]
+        return [ToolStart(block.part, str_of(content, "id"), declared.name, declared.kind, declared.namespace)]
 
     def _block_delta(self, value: dict[str, Any]) -> list[Event]:
         index = value.get("index")
@@ -290,12 +290,12 @@ class StreamDecoder:
         if block is None:
             return self._garbled("a delta for a content block that is not open")
         self._current = block
-        delta = _dict(value, "delta")
-        kind = _str(delta, "type")
+        delta = dict_of(value, "delta")
+        kind = str_of(delta, "type")
         if kind == "input_json_delta" != block.delta and ~block.index in self._blocks:
             self._current = block = self._blocks[~block.index]
         if kind == block.delta:
-            return self._piece(block, _str(delta, block.key))
+            return self._piece(block, str_of(delta, block.key))
         extra = _EXTRA_DELTAS.get((block.kind, kind))
         if extra is not None:
             return extra(self, block, delta)
@@ -324,19 +324,19 @@ class StreamDecoder:
         return joined if block.unwrap is None else block.unwrap.feed(joined)
 
     def _citation(self, block: _Block, delta: dict[str, Any]) -> list[Event]:
-        citation = _dict(delta, "citation")
-        kind = _str(citation, "type")[:_LONGEST_LABEL]
-        url = _str(citation, _CITED_URL.get(kind, ""))
+        citation = dict_of(delta, "citation")
+        kind = str_of(citation, "type")[:_LONGEST_LABEL]
+        url = str_of(citation, _CITED_URL.get(kind, ""))
         label, passage = f"content[{block.index}].citations:{kind}", passages.of_messages(citation)
         if not url.startswith(("https://", "http://")):
             if passage is None:
                 return [Opaque(label, within=True)]
             url = ""
-        title = _str(citation, "title") or _str(citation, "document_title")
-        return [Citation(block.part, url, title, cited_text=_str(citation, "cited_text"), passage=passage, label="" if url else label)]
+        title = str_of(citation, "title") or str_of(citation, "document_title")
+        return [Citation(block.part, url, title, cited_text=str_of(citation, "cited_text"), passage=passage, label="" if url else label)]
 
     def _signature(self, block: _Block, delta: dict[str, Any]) -> list[Event]:
-        signature = _str(delta, "signature")
+        signature = str_of(delta, "signature")
         if signature:
             block.seal = Seal(block.part, "anthropic", signature)
         return []
@@ -365,7 +365,7 @@ class StreamDecoder:
         return events
 
     def _summary(self, block: _Block, delta: dict[str, Any]) -> list[Event]:
-        block.summary.append(_str(delta, "content"))
+        block.summary.append(str_of(delta, "content"))
         return []
 
     def _compacted(self, block: _Block) -> list[Event]:
@@ -377,7 +377,7 @@ class StreamDecoder:
     def _message_delta(self, value: dict[str, Any]) -> list[Event]:
         events = [] if self._started else self._message_start({})
         self._usage = _merged_usage(self._usage, value)
-        delta = _dict(value, "delta")
+        delta = dict_of(value, "delta")
         self._stop |= {key: delta[key] for key in ("stop_reason", "stop_sequence", "stop_details") if delta.get(key) is not None}
         return events
 
@@ -407,7 +407,7 @@ class StreamDecoder:
     def _report(self) -> None:
         """Report members of the end that no other shape can express."""
         self._unsaid.category = category = _category(self._stop)
-        if _dict(self._stop, "stop_details").get("category"):
+        if dict_of(self._stop, "stop_details").get("category"):
             self._unsaid.add(f"stop_details.category:{category}")
         for name, counts in (self._usage or {}).items():
             if name in _UNTOLD_COUNTS and isinstance(counts, dict) and any(counts.values()):
@@ -465,7 +465,7 @@ def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
 
 def _category(delta: dict[str, Any]) -> str:
     """Why the provider refused, where it says so in one word."""
-    category = _str(_dict(delta, "stop_details"), "category")
+    category = str_of(dict_of(delta, "stop_details"), "category")
     return category if category.isascii() and category.isidentifier() and len(category) <= _LONGEST_LABEL else ""
 
 
@@ -479,7 +479,7 @@ def stop_of(delta: dict[str, Any], calls: bool) -> Stop:
     if reason in ("end", "tool"):
         reason = "tool" if calls else "end"
     sequence = delta.get("stop_sequence") if reason == "stop_sequence" else None
-    explanation = _str(_dict(delta, "stop_details"), "explanation") if reason == "refusal" else ""
+    explanation = str_of(dict_of(delta, "stop_details"), "explanation") if reason == "refusal" else ""
     return Stop(reason, sequence if isinstance(sequence, str) else None, explanation or None)
 
 
@@ -529,7 +529,7 @@ class Observer:
         except ValueError:
             return
         if isinstance(value, dict):
-            self._see(_str(value, "type") or name.decode("utf-8", "replace"), value)
+            self._see(str_of(value, "type") or name.decode("utf-8", "replace"), value)
 
     def completed(self, clean: bool) -> bool:
         """Whether the answer was complete when the transport ended. clean: it was not broken off."""
@@ -540,8 +540,7 @@ class Observer:
         if _is_error(body):
             self._fail(body, error_of(body))
             return
-        content = body.get("content")
-        for block in content if isinstance(content, list) else []:
+        for block in list_of(body, "content"):
             self._see_block(block)
         self._see_end(body, body)
         self.proof = self._stop is not None
@@ -549,13 +548,13 @@ class Observer:
     def _see(self, kind: str, value: dict[str, Any]) -> None:
         if kind == "content_block_delta":
             # any kind of delta with a non-empty member besides its type
-            self.content = any(piece for key, piece in _dict(value, "delta").items() if key != "type")
+            self.content = any(piece for key, piece in dict_of(value, "delta").items() if key != "type")
         elif kind == "content_block_start":
             self._see_block(value.get("content_block"))
         elif kind == "message_start":
-            self._see_usage(_dict(value, "message"))
+            self._see_usage(dict_of(value, "message"))
         elif kind == "message_delta":
-            self._see_end(_dict(value, "delta"), value)
+            self._see_end(dict_of(value, "delta"), value)
         elif kind == "message_stop":
             self.proof = True
         elif _is_error(value):
@@ -591,13 +590,3 @@ def _merged_usage(known: dict[str, Any] | None, holder: dict[str, Any]) -> dict[
 
 def _is_error(value: dict[str, Any]) -> bool:
     return value.get("type") == "error" or isinstance(value.get("error"), dict | str)
-
-
-def _str(holder: dict[str, Any], key: str) -> str:
-    value = holder.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _dict(holder: dict[str, Any], key: str) -> dict[str, Any]:
-    value = holder.get(key)
-    return value if isinstance(value, dict) else {}

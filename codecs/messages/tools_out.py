@@ -10,7 +10,7 @@ from ..capabilities import Capabilities
 from ..errors import Malformed
 from ..ledger import Path, concrete
 from ..request import Request, Tool, ToolChoice
-from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, unfulfilled
+from ..tools import ToolMap, as_function, unfulfilled
 from .content_out import ContentWriter
 
 WEB_SEARCH = "web_search"
@@ -67,13 +67,7 @@ class ToolsWriter:
 
     def _client_tool(self, tool: Tool) -> dict[str, Any]:
         name = self._map.declare(self._request, tool)
-        if tool.kind == "custom":
-            description = f"{tool.description or ''}{grammar_note(tool)}".strip()
-            schema: dict[str, Any] = INPUT_SCHEMA
-        else:
-            description = tool.description or ""
-            schema = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
-            schema = schema if "type" in schema else {"type": "object", **schema}
+        description, schema = as_function(tool)
         written: dict[str, Any] = {"name": name}
         if description:
             written["description"] = description

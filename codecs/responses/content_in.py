@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import jsontext, media, prose
-from ..errors import UnsupportedContent
+from ..errors import UnsupportedContent, unsupported_content
 from ..fields import Fields, missing, wrong_type
-from ..ledger import Ledger, Path, concrete
+from ..ledger import Ledger, Path
 from ..reasoning import is_block, is_sealed, opened
 from ..request import (
     Cache,
@@ -50,7 +50,7 @@ def _decode_part(part: Any, role: str, path: Path, ledger: Ledger) -> Part:
     if decode is None:
         if role == "assistant" or kind == "encrypted_content":  # what agents of its provider tell each other
             return ForeignPart(kind[:64], path)
-        raise _unsupported(f"content of type {kind[:64]}", path)
+        raise unsupported_content(f"content of type {kind[:64]}", path)
     decoded = decode(fields, ledger)
     if kind == "input_file" and fields.text("detail") not in (None, "auto"):  # the resolution at which its pages are rendered
         ledger.drop((*path, "detail"))
@@ -106,7 +106,7 @@ def _file(fields: Fields, ledger: Ledger) -> DocumentPart:
 def _no_file_id(fields: Fields) -> None:
     """Refuse a file id, which is only valid within one account. Raises errors.UnsupportedContent."""
     if fields.text("file_id") is not None:
-        raise _unsupported("a file by its id", (*fields.path, "file_id"))
+        raise unsupported_content("a file by its id", (*fields.path, "file_id"))
 
 
 _PARTS: dict[str, Callable[[Fields, Ledger], Part]] = {
@@ -211,7 +211,3 @@ def _texts(parts: Iterable[Any] | None, kind: str) -> Iterable[str]:
     for part in parts or ():
         if isinstance(part, dict) and part.get("type") == kind and isinstance(part.get("text"), str) and part["text"]:
             yield part["text"]
-
-
-def _unsupported(what: str, path: Path) -> UnsupportedContent:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))

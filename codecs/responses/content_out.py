@@ -6,8 +6,8 @@ from typing import Any
 
 from .. import media, prose
 from ..capabilities import Capabilities
-from ..errors import UnsupportedContent
-from ..ledger import Path, concrete
+from ..errors import UnsupportedContent, unsupported_content
+from ..ledger import Path
 from ..request import AudioPart, Cache, DocumentPart, ImagePart, Part, Request, ResultPart, SearchResultPart, TextPart
 from .facts import HABITS
 
@@ -34,7 +34,7 @@ class ContentWriter:
         if isinstance(part, DocumentPart):
             return self._document(part)
         if isinstance(part, AudioPart):
-            raise UnsupportedContent("audio is not supported by the selected model", param=concrete(part.path))
+            raise unsupported_content("audio", part.path)
         return []
 
     def output(self, part: ResultPart) -> str | list[Content]:
@@ -85,7 +85,7 @@ class ContentWriter:
         if part.text is not None or part.parts is not None:
             return [written for inner in prose.document_parts(part, self._ledger) for written in self.content(inner)]
         if part.media_type.startswith(("audio/", "video/")):
-            raise _unsupported(f"a file of type {part.media_type[:64]}", part.path)
+            raise unsupported_content(f"a file of type {part.media_type[:64]}", part.path, "document_block")
         file: Content = {"type": "input_file"}
         if part.data:
             file["filename"] = part.title or ("document.pdf" if part.media_type == media.PDF else "document")
@@ -93,7 +93,7 @@ class ContentWriter:
         elif part.url:
             file["file_url"] = part.url
         else:
-            raise _unsupported("this kind of file", part.path)
+            raise unsupported_content("this kind of file", part.path, "document_block")
         written = [self._marked(file, part.cache, part.path)]
         if part.context:
             self._ledger.adapt((*part.path, "context"))
@@ -103,7 +103,3 @@ class ContentWriter:
 
 def _text(text: str) -> Content:
     return {"type": "input_text", "text": text}
-
-
-def _unsupported(what: str, path: Path) -> UnsupportedContent:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path), capability="document_block")

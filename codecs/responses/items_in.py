@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ClientFault, Malformed, NotFound, UnsupportedContent
+from ..errors import ClientFault, Malformed, NotFound, unsupported_content
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import STORED, Path, concrete
 from ..reasoning import hand_over
@@ -152,7 +152,7 @@ class _Walk:
         elif kind in _HOSTED:
             self._ledger.drop(path, kind)
         elif kind in ITEMS:
-            raise UnsupportedContent(f"an item of type {kind} is not supported by the selected model", param=concrete(path))
+            raise unsupported_content(f"an item of type {kind}", path)
         else:
             param = concrete((*path, "type"))
             raise Malformed(f"{param}: unknown type {kind[:64]!r}", code="invalid_value", param=param)
@@ -264,8 +264,8 @@ class _Walk:
 
     def _own_call(self, fields: Fields, name: str) -> None:
         own, call_id = own_tools.OWN[name], fields.text("call_id")
-        if name == "tool_search" and fields.text("execution") != "client" and call_id is None:
-            self._ledger.adapt(fields.path)  # the provider searched: what it found is told by the output
+        if name == "tool_search" and _by_provider(fields, call_id):
+            self._ledger.adapt(fields.path)  # what was found is told by the output, if the caller sends it
             return
         item_id = fields.text("id")
         bookkeeping(fields, self._ledger)
@@ -283,7 +283,7 @@ class _Walk:
         call_id, item_id = fields.text("call_id"), fields.text("id") or ""
         if name == "tool_search":
             self._tools_of_search(fields)
-            if call_id is None:
+            if _by_provider(fields, call_id):
                 return
         if call_id is None:  # of a local shell's, the id is the call's
             call_id = self._item_ids.get(item_id, item_id)
@@ -375,6 +375,12 @@ class _Walk:
     def _reference(self, fields: Fields) -> None:
         id = fields.required("id")
         raise NotFound(f"Item with id '{id[:256]}' not found.", param="input")  # known ids have already been replaced by their items
+
+
+def _by_provider(search: Fields, call_id: str | None) -> bool:
+    """Whether the provider searched the tools. Its `call_id` is null; pydantic-ai sends the item's id back as one."""
+    execution = search.text("execution")
+    return execution == "server" or (execution != "client" and call_id is None)
 
 
 def _turns_of(group: _Group) -> list[Turn]:

@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 
 from .. import errors, jsontext
+from ..anything import dict_of, dicts_of, placed_dicts_of, str_of
 from ..chat.errors_in import error_of
 from ..endings import UNKNOWN
 from ..reply import Reply
 from ..sse import Frame, named_alike
 from ..usage import Usage, from_responses
-from .anything import dict_of, dicts_of, is_error, text_of
-from .stream_in import CALLS, FAILED, IN_TURN, reason_of
+from .stream_in import CALLS, FAILED, IN_TURN, is_error, reason_of
 
 _Value = dict[str, Any]
 
@@ -62,7 +62,7 @@ class Observer:
         except ValueError:
             return
         if isinstance(value, dict):
-            self._see(text_of(value, "type") or name.decode("utf-8", "replace"), value)
+            self._see(str_of(value, "type") or name.decode("utf-8", "replace"), value)
 
     @property
     def counted(self) -> bool:
@@ -79,7 +79,7 @@ class Observer:
             self._count(body)
             self.error = error_of(body)
             return
-        self.content = bool(dicts_of(body, "output"))
+        self.content = bool(placed_dicts_of(body, "output"))
         self._see_end(body)
 
     def _see(self, kind: str, value: _Value) -> None:
@@ -89,7 +89,7 @@ class Observer:
             self._count(value)
             self.error = error_of(value)
         elif kind == "response.output_item.added":
-            self.content |= text_of(dict_of(value, "item"), "type") not in IN_TURN
+            self.content |= str_of(dict_of(value, "item"), "type") not in IN_TURN
         else:
             self.content |= kind not in _PRELUDE and value.get("delta") != ""
             if self._reply is not None and isinstance(value.get("response"), dict):
@@ -102,7 +102,7 @@ class Observer:
             self.error = error_of({"error": dict_of(response, "error")})
         else:
             self.proof = True
-            self.stop = reason_of(response, any(text_of(item, "type") in CALLS for item in dicts_of(response, "output"))) or UNKNOWN
+            self.stop = reason_of(response, any(str_of(item, "type") in CALLS for item in dicts_of(response, "output"))) or UNKNOWN
 
     def _count(self, holder: _Value) -> None:
         """Read the usage, if there is one. holder: the response, or an error."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import jsontext
+from ..anything import dicts_in
 from ..fields import Fields
 from ..request import CallPart, Request, Tool
 from ..tools import flat_name
@@ -97,8 +98,9 @@ def _of_shell(output: Fields) -> str:
     output.ignore("max_output_length")
     if isinstance(value, str):
         return value
-    chunks = [chunk for chunk in value if isinstance(chunk, dict)] if isinstance(value, list) else []
-    return jsontext.dumps([{name: chunk[name] for name in ("stdout", "stderr", "outcome") if name in chunk} for chunk in chunks]).decode()
+    return jsontext.dumps(
+        [{name: chunk[name] for name in ("stdout", "stderr", "outcome") if name in chunk} for chunk in dicts_in(value)]
+    ).decode()
 
 
 def _of_local_shell(output: Fields) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 from .. import deferral, openai, rules
 from ..capabilities import Capabilities
 from ..errors import Malformed
-from ..ledger import concrete
 from ..reasoning import openai_effort
 from ..reply import Encoded
 from ..request import OutputFormat, Request, Thinking
@@ -87,12 +86,9 @@ def _include(request: Request, capabilities: Capabilities, body: dict[str, Any],
 
 
 def _limit(request: Request, capabilities: Capabilities, body: dict[str, Any]) -> None:
-    setting = request.take_setting("max_tokens")
+    setting = request.take_limit()
     if setting is None:
         return
-    if setting.value < 1:
-        param = concrete(setting.path)
-        raise Malformed(f"{param} must be at least 1", code="invalid_value", param=param)
     body["max_output_tokens"] = limit = max(setting.value, capabilities.r_min_output_tokens)
     if limit != setting.value:
         request.ledger.adapt(setting.path, limit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import openai, subsets
+from ..anything import at
 from ..capabilities import EFFORTS, Capabilities
 from ..errors import Malformed
 from ..reasoning import nearest
@@ -24,8 +25,7 @@ class ResponsesDraft(Draft):
 
 def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
     """Whether the model reasons when it is sent this body, as far as the settings in it tell."""
-    asked = body.get("reasoning")
-    effort = asked.get("effort") if isinstance(asked, dict) else None
+    effort = at(body, "reasoning", "effort")
     if capabilities.r_reasons == "never" or effort == "none":
         return False
     return capabilities.r_reasons == "unless_off" or effort is not None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from .. import compaction
+from ..anything import list_of
 from ..capabilities import Capabilities
 from ..ledger import Ledger
 from ..reasoning import is_sealed
-from ..scrub import list_of
 from .compaction import expanded
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
+from ..anything import dict_of, str_of
 from ..jsontext import SurrogateJoiner
 from ..tools import ToolText
-from .anything import dict_of, text_of
 
 _Value = dict[str, Any]
 
@@ -115,7 +115,7 @@ def is_another(item: SeenItem, whole: _Value) -> bool:
     """Whether an item announced at the index of a known item is a different one."""
     if item.done:
         return True
-    call_id, id = text_of(whole, "call_id"), text_of(whole, "id")
+    call_id, id = str_of(whole, "call_id"), str_of(whole, "id")
     if item.call_id and call_id:
         return item.call_id != call_id
     return item.announced and bool(item.id and id) and item.id != id
@@ -144,4 +144,4 @@ _OF_PARTS = {"output_text": "message", "refusal": "message", "reasoning_text": "
 
 def implied(kind: str, value: _Value) -> str:
     """The type of an event's item, as far as the event says it; "" if it does not."""
-    return _IMPLIED.get(kind, "") or _OF_PARTS.get(text_of(dict_of(value, "part"), "type"), "")
+    return _IMPLIED.get(kind, "") or _OF_PARTS.get(str_of(dict_of(value, "part"), "type"), "")

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from .. import compaction, errors, jsontext, quirks
+from ..anything import dict_of, dicts_of, int_of, placed_dicts_of, seconds_of, str_of
 from ..arguments import held_of_null
 from ..chat.errors_in import error_of
 from ..endings import UNKNOWN, empty_answer
@@ -46,7 +47,6 @@ from ..reply import Reply
 from ..sse import Frame
 from ..tools import ToolText, not_allowed
 from ..usage import Usage, from_responses
-from .anything import dict_of, dicts_of, int_of, is_error, seconds_of, text_of
 from .seen import SeenItem, SeenItems, SeenPart, implied, is_another, placed
 
 _Value = dict[str, Any]
@@ -78,8 +78,8 @@ def _search(item: SeenItem, action: _Value) -> Event:
         return Opaque(label)
     queries = action.get("queries")
     several = [query for query in queries if isinstance(query, str)] if isinstance(queries, list) else []
-    query = text_of(action, "query") or ", ".join(several)
-    sources = tuple(dict.fromkeys(url for source in dicts_of(action, "sources") if (url := text_of(source, "url"))))
+    query = str_of(action, "query") or ", ".join(several)
+    sources = tuple(dict.fromkeys(url for source in dicts_of(action, "sources") if (url := str_of(source, "url"))))
     return Search(item.id, query, sources, label)
 
 
@@ -199,7 +199,7 @@ class StreamDecoder:
         if not self._started:
             self._started = True
             response = dict_of(value, "response")
-            yield Start(text_of(response, "id"), text_of(response, "model"), seconds_of(response, "created_at"))
+            yield Start(str_of(response, "id"), str_of(response, "model"), seconds_of(response, "created_at"))
 
     def _keepalive(self, value: _Value) -> Iterator[Event]:
         yield Ping()
@@ -245,18 +245,18 @@ class StreamDecoder:
             if len(self._items.unfinished) == _MOST_OPEN:
                 return None
             item = self._items.add(index, plain=not (self._logprobs or self._shared))
-        item.kind = item.kind or (text_of(whole, "type") or implied(kind, value))[:_LONGEST_LABEL]
-        name = text_of(whole, "name")
+        item.kind = item.kind or (str_of(whole, "type") or implied(kind, value))[:_LONGEST_LABEL]
+        name = str_of(whole, "name")
         if item.kind == "custom_tool_call" and name.startswith(quirks.HOSTED_CALLS) and not self._tools.declares(name):
             item.kind = name[:_LONGEST_LABEL]
         item.announced = item.announced or kind == ADDED
-        self._items.name(item, text_of(whole, "id") or text_of(value, "item_id"), text_of(whole, "call_id"))
+        self._items.name(item, str_of(whole, "id") or str_of(value, "item_id"), str_of(whole, "call_id"))
         return item
 
     def _place(self, kind: str, value: _Value, whole: _Value) -> int:
         """The index of an event's item; a new one if the item is unknown."""
         index = value.get("output_index")
-        id, call_id = text_of(value, "item_id") or text_of(whole, "id"), text_of(whole, "call_id")
+        id, call_id = str_of(value, "item_id") or str_of(whole, "id"), str_of(whole, "call_id")
         if isinstance(index, int):
             item = self._items.of.get(index)
             if item is not None and kind == ADDED and is_another(item, whole):
@@ -318,27 +318,27 @@ class StreamDecoder:
             yield Text(item.part, text, entries)
 
     def _text_delta(self, item: SeenItem, value: _Value) -> Iterator[Event]:
-        yield from self._text(item, int_of(value, "content_index", 0), text_of(value, "delta"), value.get("logprobs"))
+        yield from self._text(item, int_of(value, "content_index"), str_of(value, "delta"), value.get("logprobs"))
 
     def _text_done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
-        index = int_of(value, "content_index", 0)
+        index = int_of(value, "content_index")
         if not item.parts.setdefault(("text", index), SeenPart()).streamed:
-            yield from self._text(item, index, text_of(value, "text"), value.get("logprobs"))
+            yield from self._text(item, index, str_of(value, "text"), value.get("logprobs"))
 
     def _annotation(self, item: SeenItem, value: _Value) -> Iterator[Event]:
-        yield from self._cite(item, int_of(value, "content_index", 0), dict_of(value, "annotation"))
+        yield from self._cite(item, int_of(value, "content_index"), dict_of(value, "annotation"))
 
     def _cite(self, item: SeenItem, index: int, annotation: _Value) -> Iterator[Event]:
         seen = item.parts.setdefault(("text", index), SeenPart())
         seen.cited += 1
-        kind, url = text_of(annotation, "type"), text_of(annotation, "url")
+        kind, url = str_of(annotation, "type"), str_of(annotation, "url")
         if kind != "url_citation" or not url:
             label = kind[:_LONGEST_LABEL]
             yield Opaque(f"output[{item.index}].content[{index}].annotations[{seen.cited - 1}]:{label}")
         elif self._open is item and item.place == ("text", index):
             start, end = annotation.get("start_index"), annotation.get("end_index")
             ranged = isinstance(start, int) and isinstance(end, int) and 0 <= start < end
-            yield Citation(item.part, url, text_of(annotation, "title"), start if ranged else None, end if ranged else None)
+            yield Citation(item.part, url, str_of(annotation, "title"), start if ranged else None, end if ranged else None)
 
     def _refusal(self, item: SeenItem, index: int, text: str) -> Iterator[Event]:
         item.parts.setdefault(("refusal", index), SeenPart()).streamed |= bool(text)
@@ -347,22 +347,22 @@ class StreamDecoder:
             yield Refusal(text)
 
     def _refusal_delta(self, item: SeenItem, value: _Value) -> Iterator[Event]:
-        yield from self._refusal(item, int_of(value, "content_index", 0), text_of(value, "delta"))
+        yield from self._refusal(item, int_of(value, "content_index"), str_of(value, "delta"))
 
     def _refusal_done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
-        index = int_of(value, "content_index", 0)
+        index = int_of(value, "content_index")
         if not item.parts.setdefault(("refusal", index), SeenPart()).streamed:
-            yield from self._refusal(item, index, text_of(value, "refusal"))
+            yield from self._refusal(item, index, str_of(value, "refusal"))
 
     def _part_done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
-        part, index = dict_of(value, "part"), int_of(value, "content_index", 0)
+        part, index = dict_of(value, "part"), int_of(value, "content_index")
         yield from self._content(item, index, part)
         if self._open is item and item.kind == "message" and item.place == ("text", index):
             yield from self._leave()
 
     def _content(self, item: SeenItem, index: int, part: _Value) -> Iterator[Event]:
         """Pass on what was not streamed of a complete content part."""
-        kind = text_of(part, "type")
+        kind = str_of(part, "type")
         if kind == "output_text":
             yield from self._text_done(item, {"content_index": index, **part})
             annotations = part.get("annotations")
@@ -372,7 +372,7 @@ class StreamDecoder:
         elif kind == "refusal":
             yield from self._refusal_done(item, {"content_index": index, **part})
         elif kind == "reasoning_text":
-            yield from self._thought_done(item, "content", index, text_of(part, "text"))
+            yield from self._thought_done(item, "content", index, str_of(part, "text"))
         elif ("", index) not in item.parts:
             item.parts["", index] = SeenPart()
             self._unsaid.add(f"output[{item.index}].content[{index}]:{kind[:_LONGEST_LABEL]}")
@@ -400,37 +400,37 @@ class StreamDecoder:
             yield from self._thought(item, source, index, text)
 
     def _summary_delta(self, item: SeenItem, value: _Value) -> Iterator[Event]:
-        yield from self._thought(item, "summary", int_of(value, "summary_index", 0), text_of(value, "delta"))
+        yield from self._thought(item, "summary", int_of(value, "summary_index"), str_of(value, "delta"))
 
     def _summary_done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
-        text = text_of(value, "text") or text_of(dict_of(value, "part"), "text")
-        yield from self._thought_done(item, "summary", int_of(value, "summary_index", 0), text)
+        text = str_of(value, "text") or str_of(dict_of(value, "part"), "text")
+        yield from self._thought_done(item, "summary", int_of(value, "summary_index"), text)
 
     def _reasoning_delta(self, item: SeenItem, value: _Value) -> Iterator[Event]:
-        yield from self._thought(item, "content", int_of(value, "content_index", 0), text_of(value, "delta"))
+        yield from self._thought(item, "content", int_of(value, "content_index"), str_of(value, "delta"))
 
     def _reasoning_done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
-        yield from self._thought_done(item, "content", int_of(value, "content_index", 0), text_of(value, "text"))
+        yield from self._thought_done(item, "content", int_of(value, "content_index"), str_of(value, "text"))
 
     def _seal(self, item: SeenItem, whole: _Value) -> Iterator[Event]:
         """Complete a reasoning item: text that was not streamed, then its seal."""
-        summary = tuple(text_of(part, "text") for part in dicts_of(whole, "summary"))
+        summary = tuple(str_of(part, "text") for part in placed_dicts_of(whole, "summary"))
         for index, text in enumerate(summary):
             yield from self._thought_done(item, "summary", index, text)
-        for index, part in placed(dicts_of(whole, "content"), item.parts):
+        for index, part in placed(placed_dicts_of(whole, "content"), item.parts):
             yield from self._content(item, index, part)
-        encrypted = text_of(whole, "encrypted_content")
+        encrypted = str_of(whole, "encrypted_content")
         if encrypted:
             yield from self._enter(item, ("reasoning", 0), ReasoningStart)
             self._message = None
         if self._open is item:
-            yield Seal(item.part, "openai", encrypted, text_of(whole, "id") or item.id, summary)
+            yield Seal(item.part, "openai", encrypted, str_of(whole, "id") or item.id, summary)
 
     # ---- tool calls ----
 
     def _call(self, item: SeenItem, whole: _Value) -> Iterator[Event]:
         """Open a call once its name is known."""
-        name = text_of(whole, "name")
+        name = str_of(whole, "name")
         if item.part >= 0 or not name:
             return
         if self._tools.refuses(name):
@@ -447,7 +447,7 @@ class StreamDecoder:
         self._calls += 1
         self._message = None
         kind = "custom" if custom or declared.emulated else "function"
-        yield ToolStart(item.part, item.call_id, declared.name, kind, text_of(whole, "namespace") or declared.namespace)
+        yield ToolStart(item.part, item.call_id, declared.name, kind, str_of(whole, "namespace") or declared.namespace)
         held, item.held = "".join(item.held), []
         if held:
             yield from self._arguments(item, held)
@@ -472,7 +472,7 @@ class StreamDecoder:
             yield Arguments(item.part, text)
 
     def _arguments_delta(self, item: SeenItem, value: _Value) -> Iterator[Event]:
-        yield from self._arguments(item, text_of(value, "delta"))
+        yield from self._arguments(item, str_of(value, "delta"))
 
     def _arguments_done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         yield from self._call(item, value)
@@ -512,14 +512,14 @@ class StreamDecoder:
             yield from self._arguments_done(item, whole)
             yield from self._close_call(item)
         elif item.kind == "message":
-            for index, part in placed(dicts_of(whole, "content"), item.parts):
+            for index, part in placed(placed_dicts_of(whole, "content"), item.parts):
                 yield from self._content(item, index, part)
         elif item.kind == "reasoning":
             yield from self._seal(item, whole)
         elif item.kind == _SEARCH:
             yield _search(item, dict_of(whole, "action"))
         elif item.kind == _COMPACTION:
-            event = _compaction(item, text_of(whole, "encrypted_content"))
+            event = _compaction(item, str_of(whole, "encrypted_content"))
             if isinstance(event, Opaque):
                 self._hosted = self._hosted or item.kind
             yield event
@@ -563,8 +563,8 @@ class StreamDecoder:
     def _report(self, response: _Value, reason: str) -> None:
         """Report members of the response that no other shape can express."""
         if not reason:
-            why = text_of(dict_of(response, "incomplete_details"), "reason")
-            self._unsaid.add(f"incomplete_details.reason:{why}" if why else f"status:{text_of(response, 'status')}")
+            why = str_of(dict_of(response, "incomplete_details"), "reason")
+            self._unsaid.add(f"incomplete_details.reason:{why}" if why else f"status:{str_of(response, 'status')}")
         for key, member in response.items():
             if member and key not in quirks.OF_A_RESPONSE:
                 self._unsaid.add(key[:_LONGEST_LABEL])
@@ -574,9 +574,9 @@ class StreamDecoder:
 
         An item is matched with the streamed item of the same id, else with the first one of its type that no id matches.
         """
-        items = dicts_of(response, "output")
+        items = placed_dicts_of(response, "output")
         named = {item.id: item for item in self._items.of.values() if item.id}
-        taken = {id(known) for whole in items if (known := named.get(text_of(whole, "id")))}
+        taken = {id(known) for whole in items if (known := named.get(str_of(whole, "id")))}
         rest = defaultdict[str, deque[SeenItem]](deque)  # by type
         for _, item in sorted(self._items.of.items()):
             if id(item) not in taken:
@@ -584,8 +584,8 @@ class StreamDecoder:
         for whole in items:
             if self.ended:
                 return
-            known = named.get(text_of(whole, "id"))
-            if known is None and (alike := rest[text_of(whole, "type")]):
+            known = named.get(str_of(whole, "id"))
+            if known is None and (alike := rest[str_of(whole, "type")]):
                 known = alike.popleft()
             index = self._items.newest + 1 if known is None else known.index
             event = {"output_index": index, "item": whole}
@@ -666,6 +666,10 @@ FAILED = ("failed", "cancelled")
 _CUT = frozenset({"length", "context", "filter", "refusal", "pause"})  # reasons for which an answer can be incomplete
 
 
+def is_error(value: _Value) -> bool:
+    return value.get("type") == "error" or isinstance(value.get("error"), dict | str)
+
+
 def decode_response(body: _Value, reply: Reply) -> list[Event]:
     """Decode a complete answer into the events of a stream. Never raises: an invalid answer becomes one Fault."""
     return StreamDecoder(reply).whole(body)
@@ -673,7 +677,7 @@ def decode_response(body: _Value, reply: Reply) -> list[Event]:
 
 def reason_of(response: _Value, calls: bool) -> str:
     """The neutral reason of a finished response; "" if it is unknown. calls: whether the model called a tool."""
-    status, why = text_of(response, "status"), text_of(dict_of(response, "incomplete_details"), "reason")
+    status, why = str_of(response, "status"), str_of(dict_of(response, "incomplete_details"), "reason")
     if status == "incomplete":
         reason = quirks.ending(why)
         return reason if reason in _CUT else UNKNOWN if not why else ""

@@ -578,7 +578,7 @@ class StreamEncoder:
         text = "".join(call.pieces)
         if call.key == "arguments" and not text.strip():  # no arguments at all; the official SDKs parse them as JSON
             self._out.append(self._piece(call, text := "{}"))
-        if call.index == len(self._items) - 1 and (call.key == "input" or not _is_json(text)):
+        if call.index == len(self._items) - 1 and (call.key == "input" or not jsontext.is_json(text)):
             self._cut = call
         else:  # also what something stands behind: only the last item of an answer can be incomplete
             self._close_call(call, "completed")
@@ -658,11 +658,3 @@ _ON: dict[type, Callable[[StreamEncoder, Any], None]] = {
     Fault: StreamEncoder._fault,
     Ping: StreamEncoder._ping,
 }
-
-
-def _is_json(text: str) -> bool:
-    try:
-        jsontext.loads(text)
-    except ValueError:
-        return False
-    return True

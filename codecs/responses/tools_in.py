@@ -7,7 +7,7 @@ from typing import Any
 from ..fields import Fields, invalid, wrong_type
 from ..ledger import Path
 from ..request import Request, Tool, ToolChoice
-from ..tools import user_location
+from ..tools import offer_directly, user_location
 from . import own_tools
 
 _MODES = frozenset({"none", "auto", "required"})
@@ -55,7 +55,7 @@ def _own_tool(request: Request, fields: Fields, kind: str) -> Tool:
     if tool is None:
         request.defers |= kind == "tool_search"
         return Tool("tool_search" if kind == "tool_search" else "hosted", "", fields.path, label=kind)
-    _offered(request, fields)
+    offer_directly(request, fields)
     fields.report(request.ledger)
     return tool
 
@@ -78,15 +78,8 @@ def _namespace(request: Request, fields: Fields) -> list[Tool]:
     return tools
 
 
-def _offered(request: Request, fields: Fields) -> None:
-    """Tools are offered directly: a program that would call them runs at its own provider."""
-    callers = fields.items("allowed_callers")
-    if callers and "direct" not in callers:
-        request.ledger.adapt((*fields.path, "allowed_callers"))
-
-
 def _client_tool(request: Request, fields: Fields, kind: str, namespace: str | None) -> Tool:
-    _offered(request, fields)
+    offer_directly(request, fields)
     if fields.flag("async"):
         request.ledger.adapt((*fields.path, "async"))
     tool = Tool(kind, fields.required("name"), fields.path, description=fields.text("description"), namespace=namespace)

@@ -79,15 +79,15 @@ class Desk:
 
     async def by_password(self, password: str, address: str) -> Session | None:
         """The session of the operator, None for a wrong password. Raises Wait."""
-        self._may_try(address)
+        self.may_try(address)
         async with self._trying:
-            self._may_try(address)  # others may have failed while this one waited
+            self.may_try(address)  # others may have failed while this one waited
             good = await asyncio.to_thread(self._is_password, password)
         return await self._done("admin" if good else None, "admin", address)
 
     async def by_key(self, key: str, address: str) -> Session | None:
         """The session of who has a key, None for one that is not valid. Raises Wait, Away."""
-        self._may_try(address)
+        self.may_try(address)
         digest = hashlib.sha256(key[:_LONGEST_CREDENTIAL].encode("utf-8", "surrogateescape")).hexdigest()
         row = await self._holder(digest)
         return await self._done(None if row is None else "key", "" if row is None else row["name"], address, digest)
@@ -141,9 +141,6 @@ class Desk:
 
     def may_try(self, address: str) -> None:
         """Raises Wait."""
-        self._may_try(address)
-
-    def _may_try(self, address: str) -> None:
         wait = self._throttle.wait(address)
         if wait:
             raise Wait(wait)

@@ -183,10 +183,10 @@ class Registry:
 
     # ---- audit ----
 
-    async def note(self, actor: Actor, action: str, subject: str = "", detail: Mapping[str, Any] | None = None) -> None:
+    async def note(self, actor: Actor, action: str, subject: str = "") -> None:
         """Write a line of audit that belongs to no change, as a refused login."""
         async with self._store.writing() as connection:
-            await _audit(connection, actor, action, subject, detail or {})
+            await _audit(connection, actor, action, subject, {})
 
     async def audit(self, *, subject: str = "", who: str = "", action: str = "", before: int | None = None, most: int = 100) -> list[Row]:
         """The newest lines first. before: an id; only older ones."""

@@ -85,9 +85,9 @@ class Store:
             yield connection
 
     @asynccontextmanager
-    async def writing(self, seconds: float = PATIENCE) -> AsyncIterator[AsyncConnection]:
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction, committed at the end. Raises Away: whether it was committed is unknown then."""
-        async with self._transaction(seconds, write=True) as connection:
+        async with self._transaction(PATIENCE, write=True) as connection:
             yield connection
 
     @asynccontextmanager

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, ClassVar
 
-from ...codecs import jsontext
+from ...codecs.anything import object_of, str_of
 from ...conf.model import Aws
 from . import sigv4
 from .credential import UNAUTHORIZED, Answer, Credential, Fault
@@ -79,28 +79,19 @@ class Keys(Credential):
 def error_type(answer: Answer) -> str:
     """The name of an error, by its header, else by the body's `__type`; "" without one."""
     name = answer.headers.get("x-amzn-errortype", "").partition(":")[0]
-    return (name or _member(answer.body, "__type")).rpartition("#")[2]
+    return (name or str_of(object_of(answer.body[:_LONGEST]), "__type")).rpartition("#")[2]
 
 
 def _time_of(answer: Answer) -> float | None:
     """What the service's clock says, in seconds since the epoch: as the message tells it, else when the answer was made."""
-    stamp = _NOW.search(_member(answer.body, "message") or _member(answer.body, "Message"))
+    body = object_of(answer.body[:_LONGEST])
+    stamp = _NOW.search(str_of(body, "message") or str_of(body, "Message"))
     try:
         if stamp is not None:
             return datetime.strptime(f"{stamp[1]}+0000", "%Y%m%dT%H%M%SZ%z").timestamp()
         return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
     except (TypeError, ValueError):
         return None
-
-
-def _member(body: bytes, name: str) -> str:
-    """A text of the body; "" without it."""
-    try:
-        value = jsontext.loads(body[:_LONGEST])
-    except ValueError:
-        return ""
-    member = value.get(name) if isinstance(value, dict) else None
-    return member if isinstance(member, str) else ""
 
 
 def keys(clock: Clock, fields: Mapping[str, Any]) -> Keys:

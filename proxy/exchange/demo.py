@@ -27,6 +27,7 @@ from tornado.httpclient import HTTPResponse
 from tornado.httputil import HTTPHeaders
 
 from ...codecs import jsontext, sse
+from ...codecs.anything import at, dicts_of
 from ...codecs.sample import instance
 from ..wire.headers import nonce
 from ..wire.upstream import UpstreamRequest
@@ -91,19 +92,14 @@ def _text(content: Any) -> str:
     return "".join(p["text"] for p in parts if isinstance(p, dict) and isinstance(p.get("text"), str))
 
 
-def _messages(asked: dict[str, Any]) -> list[dict[str, Any]]:
-    messages = asked.get("messages")
-    return [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
-
-
 def _last_user_text(asked: dict[str, Any]) -> str:
-    texts = [_text(m.get("content")) for m in _messages(asked) if m.get("role") == "user"]
+    texts = [_text(m.get("content")) for m in dicts_of(asked, "messages") if m.get("role") == "user"]
     return next((text for text in reversed(texts) if text), "(nothing was said)")
 
 
 def _result(asked: dict[str, Any]) -> dict[str, Any] | None:
     """The last result since the model spoke last; None when it has been given none."""
-    for message in _messages(asked)[::-1]:
+    for message in dicts_of(asked, "messages")[::-1]:
         if message.get("role") in ("tool", "function"):
             return message
         if message.get("role") == "assistant":
@@ -148,13 +144,12 @@ def _call(tool: dict[str, Any]) -> list[dict[str, Any]]:
 def _structured(asked: dict[str, Any], text: str) -> str:
     """The text as the answer has to have it."""
     form = asked.get("response_format")
-    kind = form.get("type") if isinstance(form, dict) else None
+    kind = at(form, "type")
     if kind == "json_object":
         return jsontext.dumps({"text": text}).decode()
     if kind != "json_schema":
         return text
-    described = form.get("json_schema")  # type: ignore[union-attr]
-    schema = described.get("schema") if isinstance(described, dict) else None
+    schema = at(form, "json_schema", "schema")
     return jsontext.dumps(instance(schema if schema is not None else {"type": "object"}, text, every=True)).decode()
 
 
@@ -201,7 +196,7 @@ def _choices(asked: dict[str, Any]) -> int:
 
 
 def _usage(asked: dict[str, Any], answer: _Answer) -> dict[str, int]:
-    read = sum(len(_text(m.get("content")).split()) for m in _messages(asked))
+    read = sum(len(_text(m.get("content")).split()) for m in dicts_of(asked, "messages"))
     written = len(answer.deltas) * _choices(asked)
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 

@@ -24,7 +24,7 @@ from tornado.iostream import StreamClosedError
 
 from ...codecs import errors, jsontext, limits, multipart, responses, splice
 from ...codecs import events as ev
-from ...codecs.ledger import Ledger, Path
+from ...codecs.ledger import Path
 from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
 from ...codecs.request import Request
@@ -639,7 +639,3 @@ class Exchange:
     def state(self) -> Expansion | None:
         """What the request continues, of a shape that stores its answers."""
         return self.turn or self.expansion
-
-    @property
-    def ledger(self) -> Ledger:
-        return self.attempts[-1].ledger if self.attempts else Ledger()

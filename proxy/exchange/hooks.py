@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...codecs import errors, jsontext
+from ...codecs.anything import at
 from ...conf.model import Hook
 from ..telemetry.account import Account
 from ..telemetry.metrics import Metrics
@@ -209,7 +210,7 @@ def _decision(body: bytes) -> str | None:
         value = jsontext.loads(body)
     except ValueError:
         raise _Failed("its answer is no JSON") from None
-    block = value.get("block") if isinstance(value, dict) else None
+    block = at(value, "block")
     if not isinstance(block, bool):
         raise _Failed("its answer has no boolean `block`")
     if not block:

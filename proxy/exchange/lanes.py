@@ -22,7 +22,7 @@ from ...codecs import events as ev
 from ...codecs.registry import SHAPES, UPSTREAMS
 from ...codecs.reply import Reply
 from ...codecs.shape import Collector, Decoder, Encoder, Observer, StatefulEncoder
-from ...codecs.sse import Splitter, event_frame, is_whole, safe_json
+from ...codecs.sse import ERROR_LINE, Frame, Splitter, event_frame, is_whole, safe_json
 from ...codecs.usage import Usage
 from ..memory.answers import response_id, response_in
 
@@ -148,10 +148,12 @@ class BytesLane:
         for frame in frames:
             if frame[1][-1:] != b"}" and not is_whole(frame[1]):
                 self.events += frames.index(frame)
-                return self._garbled(chunk, frame[1])
+                return self._cut(chunk, frame[1], errors.Garbled(NO_JSON, jsontext.described(frame[1])))
             feed(frame)
         self.events += len(frames)
         if observer.proof or observer.error is not None:
+            if observer.error is not None and (aside := _aside(frames)):
+                return self._cut(chunk, aside, observer.error)
             self.ended = True
             self.error = observer.error
         boundary = self._splitter.boundary
@@ -180,13 +182,13 @@ class BytesLane:
         self._rest[:] = text[end:]
         return done
 
-    def _garbled(self, chunk: bytes, data: bytes) -> bytes:
-        """An event is no JSON: the client gets what stood before it, and is told."""
+    def _cut(self, chunk: bytes, data: bytes, error: errors.GatewayError) -> bytes:
+        """An event with this data is none that a client can read: it gets what stood before it, and is told of the error."""
         text = bytes(self._rest) + chunk
         self._rest.clear()
         before = text[: max(text.find(data), 0)]
         end = max((before.rfind(mark) + len(mark) for mark in _BLANK_LINES if mark in before), default=0)
-        self.break_off(errors.Garbled(NO_JSON, jsontext.described(data)))
+        self.break_off(error)
         return self._edited(before[:end]) if self._edits else before[:end]
 
     def _edited(self, whole: bytes) -> bytes:
@@ -253,6 +255,9 @@ class BytesLane:
         if self.error is None and not self.observer.completed(clean):
             self.break_off(errors.Truncated(INTERRUPTED))
         self._lacks_end = self.error is None and not self.observer.proof
+        if self.error is not None and _aside(last):
+            self.break_off(self.error)
+            return b""
         if not last:
             return b""  # at most the beginning of an event
         if not rest.endswith(_BLANK_LINES):
@@ -279,6 +284,11 @@ class BytesLane:
 
     def keep_alive(self) -> bytes:
         return self._shape.keep_alive(self.events > 0)
+
+
+def _aside(frames: list[Frame]) -> bytes:
+    """The data of an error that stands where no client reads it; b"" if there is none."""
+    return next((data for name, data in frames if name == ERROR_LINE), b"")
 
 
 class NativeLane(BytesLane):

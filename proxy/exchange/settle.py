@@ -71,10 +71,11 @@ def account(exchange: Exchange) -> Account:
     """What is known of an exchange when nothing of it goes on any more."""
     client, error, operation, scan = exchange.client, exchange.error, exchange.operation, exchange.scan
     calls: list[Call] = []
-    before: Candidate | None = None
+    called: set[tuple[int, bytes]] = set()  # upstreams; over another API one is the same
     for attempt in exchange.attempts:
-        calls.append(_call(exchange, attempt, attempt.candidate is before))
-        before = attempt.candidate
+        upstream = (id(attempt.candidate.provider), attempt.candidate.seed)
+        calls.append(_call(exchange, attempt, upstream in called))
+        called.add(upstream)
     # without names, in the order of the class: naming the fields of both records costs a tenth of the whole settlement
     return Account(
         time(),

@@ -88,12 +88,8 @@ class Admin:
             by_model.setdefault((note.mark, note.model), []).append(note)
         return by_model
 
-    def models(self) -> list[str]:
-        """Model names that `explain` accepts."""
-        return [model.id for model in self._router.models()]
-
     def served(self) -> list[ServedModel]:
-        """The same, with what is known of each."""
+        """The models that `explain` accepts, with what is known of each."""
         return self._router.served(lambda _: {})
 
     def upstreams(self) -> list[dict[str, Any]]:

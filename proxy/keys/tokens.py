@@ -24,6 +24,7 @@ import jwt
 from jwt.algorithms import get_default_algorithms
 
 from ...codecs import errors, jsontext
+from ...codecs.anything import at
 from ...conf.model import Jwt
 from ..wire.others import Others
 from .identity import LONGEST_USER, Identity, Limited
@@ -355,10 +356,7 @@ def _claim(claims: Mapping[str, Any], path: str) -> Any:
     """A claim by its name, or by a path of names with dots."""
     if path in claims:
         return claims[path]
-    claim: Any = claims
-    for name in path.split("."):
-        claim = claim.get(name) if isinstance(claim, dict) else None
-    return claim
+    return at(claims, *path.split("."))
 
 
 def _text(claims: Mapping[str, Any], path: str) -> str:

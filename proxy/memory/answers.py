@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...codecs import jsontext
+from ...codecs.anything import dicts_of, object_of
 from ...codecs.reply import Reply
 from .records import FINAL, Item
 
@@ -16,11 +16,8 @@ def response_id(data: bytes) -> str | None:
 
 def response_in(data: bytes) -> Item | None:
     """Return the response object in an event's data or in a complete body, or None."""
-    try:
-        value = jsontext.loads(data)
-    except ValueError:
-        return None
-    response = value.get("response", value) if isinstance(value, dict) else None
+    value = object_of(data)
+    response = value.get("response", value)
     return response if isinstance(response, dict) and response.get("object") == "response" else None
 
 
@@ -41,6 +38,6 @@ def own_answer(reply: Reply, response: Item) -> Item:
 
 def sound(response: Item) -> Item:
     """Return a final response object with a final status and a list of items, whatever the upstream sent in their place."""
-    status, output = response.get("status"), response.get("output")
-    items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
-    return response | {"status": status if isinstance(status, str) and status in FINAL else "completed", "output": items}
+    status = response.get("status")
+    final = status if isinstance(status, str) and status in FINAL else "completed"
+    return response | {"status": final, "output": dicts_of(response, "output")}

@@ -1,16 +1,20 @@
-"""Conversations: lists of items under an id. A request that continues one adds to it; a lease admits one request at a time."""
+"""Conversations: lists of items under an id. A request that continues one adds to it; a lease admits one request at a time.
+
+What callers send may not bring one above WEIGHT_LIMIT: the store decides that as it adds. An answer is added in any case, because it is
+paid for; a conversation that is too long then cannot be continued, but can be listed, and its items deleted.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import time
 from typing import Any
 
 from ...codecs import errors, jsontext
-from .records import WEIGHT_LIMIT, Item, entry_name, known, named, share, too_long
-from .stores import Entry, Store
+from .records import WEIGHT_LIMIT, Item, entry_name, known, named, share
+from .stores import Entry, Full, Store
 from .stores.guard import Patience
 
 LEASE = 30.0  # seconds that a conversation stays locked after its gateway has died
@@ -39,6 +43,8 @@ class Conversations:
         """Raises ClientFault (context_too_long) for items with which it could not be continued."""
         made = Conversation(f"conv_{secrets.token_hex(16)}", int(time()), metadata)
         _, written = _own(made.id, items)
+        if sum(map(len, written)) > WEIGHT_LIMIT:
+            raise _too_long(_WITH_THESE, "items")
         await self._write(owner, made)
         if written:
             await self._append(owner, made.id, written)
@@ -62,45 +68,68 @@ class Conversations:
     async def delete(self, owner: str, id: str) -> None:
         await self._store.delete(entry_name(owner, id))
 
-    async def items(self, owner: str, id: str) -> list[tuple[int, Item]]:
-        """All items with their numbers, oldest first. Raises ClientFault (context_too_long) above WEIGHT_LIMIT."""
-        name, items = entry_name(owner, id), list[tuple[int, Item]]()
-        weight, after = 0, -1
+    async def _each(self, owner: str, id: str, see: Callable[[int, bytes], bool | None]) -> None:
+        """Call `see` with the number and the JSON of each item, oldest first, until it returns True."""
+        name, after = entry_name(owner, id), -1
         with Patience():
             while page := await self._store.read(name, after, _PAGE):
-                weight += sum(len(raw) for _, raw in page)
-                if weight > WEIGHT_LIMIT:
-                    raise too_long("conversation")
-                items += [(number, jsontext.loads(raw)) for number, raw in page]
+                if any(see(number, raw) for number, raw in page):
+                    return
                 after = page[-1][0]
+
+    async def items(self, owner: str, id: str) -> list[Item]:
+        """All items, oldest first."""
+        items: list[Item] = []
+        await self._each(owner, id, lambda _, raw: items.append(jsontext.loads(raw)))
         return items
+
+    async def history(self, owner: str, id: str) -> tuple[list[Item], int]:
+        """All items, to be continued, and their bytes. Raises ClientFault (context_too_long) above WEIGHT_LIMIT."""
+        items: list[Item] = []
+        weight = 0
+
+        def see(_: int, raw: bytes) -> None:
+            nonlocal weight
+            weight += len(raw)
+            if weight > WEIGHT_LIMIT:
+                raise _too_long("it has more. Its items can be listed and deleted.", "conversation")
+            items.append(jsontext.loads(raw))
+
+        await self._each(owner, id, see)
+        return items, weight
+
+    async def item(self, owner: str, id: str, item_id: str) -> tuple[int, Item] | None:
+        """The first item of this id, and its number; None when there is none."""
+        written, numbered = jsontext.dumps(item_id), list[tuple[int, Item]]()
+
+        def see(number: int, raw: bytes) -> bool:
+            if written in raw and (item := jsontext.loads(raw))["id"] == item_id:
+                numbered.append((number, item))
+            return bool(numbered)
+
+        await self._each(owner, id, see)
+        return numbered[0] if numbered else None
 
     async def add(self, owner: str, id: str, items: Sequence[Any]) -> list[Item]:
         """Add a caller's items, with ids minted where they have none.
 
         Raises NotFound when the conversation was deleted, ClientFault (context_too_long) when it could not be continued with them.
         """
-        own, written = _own(id, items, await self._weight(owner, id))
-        await self._append(owner, id, written)
+        own, written = _own(id, items)
+        try:
+            await self._append(owner, id, written, WEIGHT_LIMIT)
+        except Full:
+            raise _too_long(_WITH_THESE, "items") from None
         return own
 
     async def extend(self, owner: str, id: str, items: Sequence[Item]) -> None:
-        """Add a response's items, which have ids. Raises NotFound when the conversation was deleted."""
+        """Add a response's items, which have ids: whatever they weigh, since its answer is there. Raises NotFound as `add`."""
         await self._append(owner, id, list(map(jsontext.dumps, items)))
 
-    async def _append(self, owner: str, id: str, written: list[bytes]) -> None:
-        """Add items as JSON. Raises NotFound when the conversation was deleted."""
-        if await self._store.append(entry_name(owner, id), written, time() + self._ttl) is None:
+    async def _append(self, owner: str, id: str, written: list[bytes], most: int | None = None) -> None:
+        """Add items as JSON. most: bytes of all items. Raises NotFound when the conversation was deleted, Full."""
+        if await self._store.append(entry_name(owner, id), written, time() + self._ttl, most=most) is None:
             raise not_found(id)
-
-    async def _weight(self, owner: str, id: str) -> int:
-        """Bytes of all items."""
-        name, weight, after = entry_name(owner, id), 0, -1
-        with Patience():
-            while page := await self._store.read(name, after, _PAGE):
-                weight += sum(len(raw) for _, raw in page)
-                after = page[-1][0]
-        return weight
 
     async def remove(self, owner: str, id: str, number: int) -> bool:
         return await self._store.remove(entry_name(owner, id), number)
@@ -118,14 +147,24 @@ class Conversations:
         await self._store.release(entry_name(owner, id), holder)
 
 
-def _own(id: str, items: Sequence[Any], weight: int = 0) -> tuple[list[Item], list[bytes]]:
-    """A caller's items as they are stored, and as JSON. weight: of what the conversation has. Raises ClientFault above WEIGHT_LIMIT."""
+def _own(id: str, items: Sequence[Any]) -> tuple[list[Item], list[bytes]]:
+    """A caller's items as they are stored, and as JSON."""
     own = named(items, id.removeprefix("conv_") + secrets.token_hex(4))
-    written = list(map(jsontext.dumps, own))
-    if weight + sum(map(len, written)) > WEIGHT_LIMIT:
-        message = f"A conversation can have {WEIGHT_LIMIT >> 20} MB of items: with these it would be too long to be continued."
-        raise errors.ClientFault(message, kind="context_too_long", param="items")
-    return own, written
+    return own, list(map(jsontext.dumps, own))
+
+
+def check_room(weight: int, items: Sequence[Item]) -> None:
+    """Raise ClientFault (context_too_long) if a conversation could not be continued with a request's own items. weight: its bytes."""
+    if weight + sum(len(jsontext.dumps(item)) for item in items) > WEIGHT_LIMIT:
+        raise _too_long(_WITH_THESE, "input")
+
+
+_WITH_THESE = "with these it could not be continued."
+
+
+def _too_long(why: str, param: str) -> errors.GatewayError:
+    message = f"A conversation can have {WEIGHT_LIMIT >> 20} MB of items: {why}"
+    return errors.ClientFault(message, kind="context_too_long", param=param)
 
 
 def conversation_id(value: Any) -> str:

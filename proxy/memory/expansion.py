@@ -35,6 +35,7 @@ class Expansion:
         self._previous: Record | None = None
         self._recent: Recent | None = None  # the same, if the connection keeps it
         self._stored: list[Item] = []
+        self._weight = 0  # bytes of the conversation's items
         self._left_out = False  # something of what the request continues
         self._referenced: dict[str, Item | None] = {}  # by id; None: already among the stored items
 
@@ -91,7 +92,8 @@ class Expansion:
 
     async def _enter(self, id: str) -> None:
         self.conversation = id
-        self._begin_with([item for _, item in await self._state.conversations.items(self._owner, id)])
+        items, self._weight = await self._state.conversations.history(self._owner, id)
+        self._begin_with(items)
 
     def _begin_with(self, stored: list[Item]) -> None:
         self._stored = input_items.without_cut_calls(stored, input_items.own_input(self._body))
@@ -112,11 +114,8 @@ class Expansion:
             self._referenced.update(await self._state.records.items(self._owner, missing))
         sought = set(missing)
         for id in {conversation_of(id) for id in sought if id not in self._referenced} - {None}:
-            try:
-                items = await self._state.conversations.items(self._owner, id or "")
-            except errors.NotFound:
-                continue
-            self._referenced.update((item["id"], item) for _, item in items if item["id"] in sought)
+            items = await self._state.conversations.items(self._owner, id or "")
+            self._referenced.update((item["id"], item) for item in items if item["id"] in sought)
 
     async def _allowed(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """The candidates at which the caller may use the names in the request. Raises NotFound when none is left."""

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...codecs import errors, splice
-from ...codecs.shape import Shape
 from ...conf.model import Config
 from ..routing.router import Candidate, Router
 from .records import Item
@@ -68,10 +67,6 @@ class Asked(Protocol):
 
     @property
     def services(self) -> Services: ...
-    @property
-    def shape(self) -> str: ...
-    @property
-    def speaks(self) -> Shape: ...
     @property
     def owner(self) -> str: ...
     @property

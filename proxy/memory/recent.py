@@ -39,7 +39,7 @@ class Worker:
 
     def __init__(self, evicted: Evicted) -> None:
         self.weight = 0
-        self._evicted = evicted
+        self.evicted = evicted
         self._recent: OrderedDict[tuple[Connection, str | None], Recent] = OrderedDict()  # the least recently used first
 
     def put(self, connection: Connection, lane: str | None, recent: Recent, most: int) -> None:
@@ -64,14 +64,11 @@ class Worker:
         connection.weight -= len(gone.items)
         connection.lanes.pop(lane, None)
         if cause:
-            self._evicted(cause)
+            self.evicted(cause)
 
     def oldest(self, connection: Connection) -> str | None:
         """The lane of a connection whose response was not used for longest. It has one."""
         return next(lane for one, lane in self._recent if one is connection)
-
-    def evicted(self, cause: str) -> None:
-        self._evicted(cause)
 
 
 class Connection:

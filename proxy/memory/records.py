@@ -137,13 +137,13 @@ def _sealed(item: Item) -> Item:
     return public(item) | {"encrypted_content": reasoning.seal_blocks(domain, blocks) if blocks else reasoning.seal_text(domain, text)}
 
 
-def named(items: Iterable[Any], nonce: str, start: int = 0) -> list[Item]:
+def named(items: Iterable[Any], nonce: str) -> list[Item]:
     """The items of a request as they are stored: each with a type and an id, which is minted where the caller gave none.
 
     A minted id contains the nonce of its response or conversation, through which the item can be found.
     """
     complete = []
-    for number, item in enumerate((item for item in items if isinstance(item, dict)), start):
+    for number, item in enumerate(item for item in items if isinstance(item, dict)):
         kind = item.get("type") or "message"
         if not isinstance(item.get("id"), str):
             item = item | {"id": f"{_PREFIXES.get(str(kind), 'item_')}{nonce}{number:04x}"}

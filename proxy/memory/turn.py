@@ -27,7 +27,7 @@ from ..routing.router import Candidate
 from . import input_items, upstream_names
 from .answers import own_answer, response_id, sound
 from .background import ANNOUNCED, Background, Job
-from .conversations import RENEW, Conversations
+from .conversations import RENEW, Conversations, check_room
 from .expansion import Expansion, compacts, native
 from .ports import Asked, Lane
 from .records import Item, Native, Record, Records, continued, named
@@ -123,7 +123,7 @@ class Turn(Expansion):
 
     async def begin(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """As `find`; also answers the caller of a background response. Raises GatewayError when an answer could not be stored."""
-        candidates = await self.find(candidates)
+        candidates = await self._fitting(candidates)
         if self._in_background:
             candidates = self._into_background(candidates)
         if self._writes:
@@ -134,8 +134,15 @@ class Turn(Expansion):
 
     async def look(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """As `begin`, for a request that is not sent: nothing is locked, and no background response begins."""
-        candidates = await self.find(candidates)
+        candidates = await self._fitting(candidates)
         return self._into_background(candidates) if self._in_background else candidates
+
+    async def _fitting(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """As `find`. Also raises ClientFault when the conversation has no room for the request's own items."""
+        candidates = await self.find(candidates)
+        if self.conversation is not None:
+            check_room(self._weight, self._own())
+        return candidates
 
     async def _enter(self, id: str) -> None:
         """Lock the conversation: one request at a time may use it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ...codecs.anything import dicts_of
 from ...codecs.registry import SHAPES, STATEFUL
 from . import input_items
 from .records import Item
@@ -75,8 +76,7 @@ def _is_looked_up(item: Item) -> bool:
 
 def named_in_answer(response: Item) -> set[str]:
     """The names that a response object gives to its caller: the ids of its items and the names in them."""
-    output = response.get("output")
-    items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+    items = dicts_of(response, "output")
     return {item["id"] for item in items if isinstance(item.get("id"), str)} | set(_named(items, STATEFUL.upstream_names.members))
 
 

@@ -48,7 +48,7 @@ class Call(NamedTuple):
     """One attempt at one upstream."""
 
     target: Target
-    again: bool  # the previous attempt was at the same candidate
+    again: bool  # an attempt before it was at the same model of the same entry
     lane: str
     status: int  # of the upstream's answer; 0: no answer
     error: str  # error_kind() of the failure; "" if it succeeded

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 from prometheus_client import (
@@ -272,9 +272,9 @@ class Metrics:
         self.overhead.add(tally.overhead)
 
     def _failed(self, calls: Sequence[Call]) -> None:
-        for number, call in enumerate(calls):
-            if number and calls[number - 1].error:
-                (self.retries if call.again else self.fallbacks).inc()
+        for call in _following(calls):
+            (self.retries if call.again else self.fallbacks).inc()
+        for call in calls:
             if call.continued:
                 self.continued.inc()
             if call.of_upstream:
@@ -295,9 +295,21 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+def _following(calls: Sequence[Call]) -> Iterator[Call]:
+    """The calls that were made because one before them had failed. Each failure leads to one; a hedge begins before any."""
+    failed: list[float] = []  # when they ended, those that no call has followed
+    for call in calls:
+        begun = call.end if call.sent is None else call.sent
+        if (followed := next((end for end in failed if begun is None or end <= begun), None)) is not None:
+            failed.remove(followed)
+            yield call
+        if call.error and call.end is not None:
+            failed.append(call.end)
+
+
 def _times(tally: Tally, account: Account) -> None:
     first, sent = account.first, account.calls[0].sent
-    if account.hedge:  # the calls are not in the order in which they began
+    if len(account.calls) > 1:  # one may not have been sent, and hedged ones are not in the order in which they began
         sent = min((call.sent for call in account.calls if call.sent is not None), default=None)
     if first is not None and account.stream:
         tally.first.add(first - account.begun)

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from ...codecs import errors, jsontext, responses
+from ...codecs.anything import dict_of, object_of
 from ...codecs.sse import Splitter, safe_json
 from ..wire import websocket
 from ..wire.socket import Stream
@@ -153,7 +154,7 @@ class Caller:
     def _notes(self, name: bytes, payload: bytes) -> bool:
         """See an event that is no delta; returns whether it is sent."""
         if not name:  # of an upstream that does not name its events
-            name = str(_object(payload).get("type", "")).encode()
+            name = str(object_of(payload).get("type", "")).encode()
         if name in _UNTOLD:
             return False
         if name in _ENDS:
@@ -167,7 +168,7 @@ class Caller:
         """Tell where the answer comes from, behind its first event."""
         self._reports = False
         fields = {name.removeprefix("x-dragoman-"): self._headers[name] for name in _REPORTED if name in self._headers}
-        report = {"type": "dragoman:report", "response_id": _inner(_object(payload), "response").get("id"), **fields}
+        report = {"type": "dragoman:report", "response_id": dict_of(object_of(payload), "response").get("id"), **fields}
         data = safe_json(report)
         out.append(websocket.text(data if self._stream_id is None else self._in_lane(data)))
 
@@ -185,7 +186,7 @@ class Caller:
             refused = {"error": error.openai()}
             frame = messages.error(error.http_status("responses"), jsontext.dumps(refused), self._headers, self._stream_id)
         else:
-            response = responses.failed(_inner(_object(self._head), "response"), error)
+            response = responses.failed(dict_of(object_of(self._head), "response"), error)
             value = {"type": "response.failed", "sequence_number": self._sent, "response": response}
             frame = safe_json(value)
             if self._stream_id is not None:
@@ -201,16 +202,3 @@ def _utf8(data: bytes) -> bytes:
     except UnicodeDecodeError:
         return data.decode(errors="replace").encode()
     return data
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        value = jsontext.loads(data)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _inner(value: dict[str, Any], key: str) -> dict[str, Any]:
-    member = value.get(key)
-    return member if isinstance(member, dict) else {}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...codecs import errors, jsontext, splice
+from ...codecs.anything import object_of, str_of
 from ...codecs.sse import safe_json
 from ..wire import headers as travel
 
@@ -121,17 +122,14 @@ _BUDGET = "x-codex-primary-"  # headers of the gateway's own, codecs/limits.py
 
 def error(status: int, body: bytes, headers: Mapping[str, str], stream_id: str | None) -> bytes:
     """An error before a response exists. body: of the HTTP answer that would have been; an upstream's own may be anything."""
-    try:
-        value = jsontext.loads(body)
-    except ValueError:
-        value = None
-    inner = value.get("error", value) if isinstance(value, dict) else None
+    value = object_of(body)
+    inner = value.get("error", value)
     if not isinstance(inner, dict):
         inner = {"message": inner} if isinstance(inner, str) else {}
     details = {
-        "type": _text(inner, "type") or ("server_error" if status >= 500 else "invalid_request_error"),
+        "type": str_of(inner, "type") or ("server_error" if status >= 500 else "invalid_request_error"),
         "code": inner.get("code"),
-        "message": _text(inner, "message") or f"The upstream answered with status {status}.",
+        "message": str_of(inner, "message") or f"The upstream answered with status {status}.",
         "param": inner.get("param"),
     }
     event: dict[str, Any] = {"type": "error", "status": status, "error": details}
@@ -141,11 +139,6 @@ def error(status: int, body: bytes, headers: Mapping[str, str], stream_id: str |
     if forwarded:
         event["headers"] = forwarded
     return safe_json(event if stream_id is None else event | {"stream_id": stream_id})
-
-
-def _text(value: dict[str, Any], key: str) -> str:
-    member = value.get(key)
-    return member if isinstance(member, str) else ""
 
 
 def not_steered(value: dict[str, Any]) -> bytes:

@@ -66,6 +66,25 @@ def answers(draw: Any, *, seals: bool = True) -> list[ev.Event]:
     return found
 
 
+def going_on(draw: st.DrawFn, kind: str, calls: dict[int, list[str]]) -> list[ev.Event]:
+    """The next piece of an open call, or its end when nothing is left of it. calls: the pieces that are left, by part."""
+    number = draw(st.sampled_from(sorted(calls)))
+    if kind == "go on" and calls[number]:
+        return [ev.Arguments(number, calls[number].pop(0))]
+    if calls[number]:
+        return []
+    del calls[number]
+    return [ev.PartStop(number)]
+
+
+def rest_of(calls: dict[int, list[str]]) -> list[ev.Event]:
+    """What is left of all open calls."""
+    rest: list[ev.Event] = []
+    for number, pieces in calls.items():
+        rest += [*(ev.Arguments(number, piece) for piece in pieces), ev.PartStop(number)]
+    return rest
+
+
 @st.composite
 def eventful(draw: st.DrawFn) -> list[ev.Event]:
     """As `answers`, with refusals, citations, texts that stand apart, every seal and calls of both kinds, some of them cut."""
@@ -98,14 +117,8 @@ def eventful(draw: st.DrawFn) -> list[ev.Event]:
         elif kind == "ping":
             events.append(ev.Ping())
         elif calls:
-            number = draw(st.sampled_from(sorted(calls)))
-            if kind == "go on" and calls[number]:
-                events.append(ev.Arguments(number, calls[number].pop(0)))
-            elif not calls[number]:
-                del calls[number]
-                events.append(ev.PartStop(number))
+            events += going_on(draw, kind, calls)
         part += kind in ("text", "reasoning", "tool")
-    for number, pieces in calls.items():
-        events += [*(ev.Arguments(number, piece) for piece in pieces), ev.PartStop(number)]
+    events += rest_of(calls)
     reason = draw(st.sampled_from(["end", "length", "tool", "filter"]))
     return [*events, ev.Metered(Usage(input=5, output=2, cache_read=1)), ev.Stop(reason)]

@@ -8,7 +8,7 @@ from typing import Any
 from dragoman.codecs import chat, errors, machine, sse
 from dragoman.codecs import events as ev
 from dragoman.codecs.reply import Reply
-from dragoman.codecs.request import Request
+from dragoman.codecs.request import Request, Tool
 from dragoman.codecs.tools import ToolMap
 
 BEGUN = ev.Start("chatcmpl-1", "m", 7)
@@ -24,6 +24,15 @@ USAGE = {
 
 def reply(tools: ToolMap | None = None) -> Reply:
     return Reply(Request("messages", "m", {}), tools=tools or ToolMap())
+
+
+def known_tools() -> ToolMap:
+    tools = ToolMap(native_custom=False)
+    request = Request("responses", "m", {})
+    tools.declare(request, Tool("custom", "apply_patch", ("tools", 0)))
+    tools.declare(request, Tool("function", "go", ("tools", 1), namespace="ns"))
+    tools.declare(request, Tool("function", "a.b", ("tools", 2)))
+    return tools
 
 
 def chunk(delta: Any, finish: Any = None, **choice: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -36,6 +37,24 @@ def test_from_chat_to_gemini(form: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"RIFF\x00\x00\x00\x00WAVE", "audio/wav"),
+        (b"ID3\x04", "audio/mpeg"),
+        (b"\xff\xf3\x64", "audio/mpeg"),
+        (b"OggS", "audio/ogg"),
+        (b"fLaC", "audio/flac"),
+        (b"\xff\xf1\x60", "audio/aac"),
+    ],
+)
+def test_sound_without_its_format(start: bytes, kind: str) -> None:
+    """As Mistral takes it."""
+    data = base64.b64encode(start + bytes(30)).decode()
+    body = {"model": "m", "messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": data}]}]}
+    assert sent("chat", "gemini", body)["contents"] == gemini(kind, data)["contents"]
+
+
+@pytest.mark.parametrize(
     ("kind", "form"),
     [("audio/wav", "wav"), ("audio/x-wav", "wav"), ("audio/mp3", "mp3"), ("audio/MPEG; rate=1", "mp3")],
 )
@@ -56,6 +75,11 @@ REFUSED: dict[str, tuple[str, JSON, type[errors.ClientFault]]] = {
     "video": ("gemini", gemini("video/mp4"), errors.UnsupportedContent),
     "base64": ("chat", chat("wav", "{"), errors.Malformed),
     "empty": ("gemini", gemini("audio/wav", " "), errors.Malformed),
+    "unknown": (
+        "chat",
+        {"model": "m", "messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": DATA}]}]},
+        errors.UnsupportedContent,
+    ),
     "format": ("chat", chat("x/../y"), errors.Malformed),
     "long": ("chat", chat("x" * 17), errors.Malformed),
     "system": ("chat", chat("wav", role="system"), errors.UnsupportedContent),

@@ -99,6 +99,21 @@ AT = ("messages", 0, "content", 0)
             DocumentPart(AT, "text/plain", "YSBi", cache=Cache()),
             [],
         ),
+        # other providers' words: OpenRouter's, Mistral's, Perplexity's, vLLM's
+        ({"type": "file", "file": {"file_data": "https://h/a.pdf"}}, DocumentPart(AT, url="https://h/a.pdf"), []),
+        (
+            {"type": "document_url", "document_url": "https://h/a", "document_name": "a"},
+            DocumentPart(AT, url="https://h/a", title="a"),
+            [],
+        ),
+        (
+            {"type": "document_url", "document_url": {"url": f"data:application/pdf;base64,{PDF}", "x": 1}},
+            DocumentPart(AT, "application/pdf", PDF),
+            ["messages[*].content[*].document_url.x"],
+        ),
+        ({"type": "file_url", "file_url": {"url": PDF}}, DocumentPart(AT, "application/pdf", PDF), []),
+        ({"type": "video_url", "video_url": {"url": "https://h/a.webm"}}, DocumentPart(AT, "video/mp4", url="https://h/a.webm"), []),
+        ({"type": "video_url", "video_url": {"url": "data:video/webm;base64,GkXf"}}, DocumentPart(AT, "video/webm", "GkXf"), []),
     ],
 )
 def test_what_a_user_says(content: dict[str, Any], part: Part, lost: list[str]) -> None:
@@ -533,7 +548,10 @@ def part(**content: Any) -> dict[str, Any]:
         (part(type="text"), "missing_required_parameter", "messages[0].content[0].text"),
         (part(type="text", text=7), "invalid_type", "messages[0].content[0].text"),
         (part(type="input_audio", input_audio={}), "missing_required_parameter", "messages[0].content[0].input_audio.format"),
-        (part(type="video_url", video_url={}), "unsupported_content", "messages[0].content[0]"),
+        (part(type="audio_url", audio_url={}), "unsupported_content", "messages[0].content[0]"),
+        (part(type="video_url"), "missing_required_parameter", "messages[0].content[0].video_url"),
+        (part(type="video_url", video_url={}), "missing_required_parameter", "messages[0].content[0].video_url.url"),
+        (part(type="document_url", document_url="a"), "invalid_value", "messages[0].content[0].document_url.url"),
         (part(type="refusal", refusal="x"), "unsupported_content", "messages[0].content[0]"),
         (part(type="image_url"), "missing_required_parameter", "messages[0].content[0].image_url"),
         (part(type="image_url", image_url={}), "missing_required_parameter", "messages[0].content[0].image_url.url"),

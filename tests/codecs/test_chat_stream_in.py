@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from dragoman.codecs import chat, errors
+from dragoman.codecs import errors
 from dragoman.codecs import events as ev
-from dragoman.codecs.request import Request, Tool
-from dragoman.codecs.tools import ToolMap
 from dragoman.codecs.usage import Usage
 
 from .chatting import (
@@ -26,8 +24,8 @@ from .chatting import (
     fault,
     finished,
     inside,
+    known_tools,
     read,
-    reply,
     says,
     text,
     thought,
@@ -167,14 +165,6 @@ def test_a_last_event_without_its_blank_line() -> None:
     assert read(data.rstrip())[-1] == ev.Stop("end")
     assert read(wire(says("a")) + b"data: [DONE]")[-1] == ev.Stop("end")
     assert isinstance(fault(read(data[:-10])), errors.Truncated | errors.Garbled)
-
-
-def test_stopping_is_known_before_the_end() -> None:
-    decoder = chat.StreamDecoder(reply())
-    for value, stopping in ((says("a"), False), (finished(), True), (COUNTED, True)):
-        decoder.feed((b"", json.dumps(value).encode()))
-        assert decoder.stopping == stopping
-    assert decoder.usage == Usage(input=1130, output=50, cache_read=1000, cache_write=100, reasoning=20)
 
 
 # ---- text ----
@@ -438,15 +428,6 @@ def test_calls_cannot_be_opened_without_end() -> None:
     assert isinstance(fault(read(wire(*many))), errors.Garbled)
 
 
-def known_tools() -> ToolMap:
-    tools = ToolMap(native_custom=False)
-    request = Request("responses", "m", {})
-    tools.declare(request, Tool("custom", "apply_patch", ("tools", 0)))
-    tools.declare(request, Tool("function", "go", ("tools", 1), namespace="ns"))
-    tools.declare(request, Tool("function", "a.b", ("tools", 2)))
-    return tools
-
-
 def test_tools_are_the_clients_again() -> None:
     tools = known_tools()
     raw = ['{"input":"*** Begin\\n\\"q\\" \\ud83d', '\\ude00"}']
@@ -481,6 +462,17 @@ OPAQUE = [ev.Opaque("choices[0].message.annotations")]
         ([says("ab", annotations=[cited(None, "x")])], [*text(0, "ab")[:-1], ev.Citation(0, "u", "t"), ev.PartStop(0)]),
         ([says("a", annotations=[{"type": "url_citation", "url": "u"}])], [*text(0, "a")[:-1], ev.Citation(0, "u", ""), ev.PartStop(0)]),
         ([chunk({"annotations": [cited()]})], OPAQUE),
+        (  # what was searched for before the model speaks
+            [chunk({"annotations": [cited(), cited(url="v")]}), chunk({"annotations": [cited()]}), says("ab")],
+            [ev.TextStart(0), ev.Citation(0, "u", "t"), ev.Citation(0, "v", "t"), ev.Text(0, "ab"), ev.PartStop(0)],
+        ),
+        (  # and while it thinks
+            [chunk({"reasoning_content": "hm", "annotations": [cited()]}), says("ab")],
+            [
+                *(ev.ReasoningStart(0), ev.Reasoning(0, "hm"), ev.PartStop(0)),
+                *(ev.TextStart(1), ev.Citation(1, "u", "t"), ev.Text(1, "ab"), ev.PartStop(1)),
+            ],
+        ),
         ([chunk({"annotations": [{"type": "file_citation"}, cited(url="")]})], OPAQUE),
         ([chunk({"annotations": [7, None]}), chunk({"annotations": {}})], []),
         ([says("a", audio={"id": "a", "data": "x"})], [*text(0, "a")[:-1], ev.Opaque("choices[0].message.audio"), ev.PartStop(0)]),

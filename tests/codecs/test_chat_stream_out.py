@@ -19,6 +19,7 @@ from dragoman.codecs.request import Request, Tool
 from dragoman.codecs.usage import Usage
 
 from . import grammar
+from .answers import going_on, rest_of
 from .fuzzing import fuzz
 from .wire import Wire
 
@@ -568,15 +569,9 @@ def answers(draw: st.DrawFn) -> list[ev.Event]:
         elif kind in ("refusal", "ping", "opaque"):
             events.append({"refusal": ev.Refusal("r"), "ping": ev.Ping(), "opaque": ev.Opaque("content[0]:x")}[kind])
         elif calls:
-            number = draw(st.sampled_from(sorted(calls)))
-            if kind == "go on" and calls[number]:
-                events.append(ev.Arguments(number, calls[number].pop(0)))
-            elif not calls[number]:
-                del calls[number]
-                events.append(ev.PartStop(number))
+            events += going_on(draw, kind, calls)
         part += kind in ("text", "reasoning", "tool")
-    for number, pieces in calls.items():
-        events += [*(ev.Arguments(number, piece) for piece in pieces), ev.PartStop(number)]
+    events += rest_of(calls)
     called = any(isinstance(event, ev.ToolStart) for event in events)
     reason = draw(st.sampled_from(["tool" if called else "end", "length", "filter"]))
     return [*events, ev.Metered(Usage(input=5, output=2, cache_read=1)), ev.Stop(reason)]

@@ -96,6 +96,11 @@ def searched(*found: JSON, id: str = "c", execution: str = "client") -> list[JSO
     return [call, {"type": "tool_search_output", "call_id": call_id, "execution": execution, "tools": list(found), "status": "completed"}]
 
 
+def as_sent_back(*found: JSON) -> list[JSON]:
+    """A provider's search as some clients send it back: with a `call_id`, where the provider has null."""
+    return [item | {"call_id": "tsc_1"} for item in searched(*found, execution="server")]
+
+
 def called(name: str, **more: Any) -> list[JSON]:
     call = {"type": "function_call", "call_id": f"c_{name}", "name": name, "arguments": "{}"} | more
     return [call, {"type": "function_call_output", "call_id": f"c_{name}", "output": "r"}]
@@ -116,6 +121,8 @@ def called(name: str, **more: Any) -> list[JSON]:
         ([SEARCH, *OURS], [], {"tool_choice": "auto"}, ["tool_search"]),
         ([{"type": "tool_search"}, *OURS], [], {}, ["a", "b", "c", "d"]),
         ([{"type": "tool_search", "execution": "server"}, *OURS], searched(OURS[3], execution="server"), {}, ["a", "b", "c", "d"]),
+        ([{"type": "tool_search"}, *OURS], as_sent_back(OURS[3]), {}, ["a", "b", "c", "d"]),
+        ([{"type": "tool_search"}, *OURS], as_sent_back(OURS[3])[:1] + called("d", namespace="d"), {}, ["a", "b", "c", "d"]),
         (OURS, [], {}, ["a", "b", "c", "d"]),
     ],
 )

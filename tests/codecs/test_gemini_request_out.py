@@ -329,6 +329,21 @@ def test_g24_a_file_of_a_bucket(server: str, inside: bool) -> None:
     assert (file in found["contents"][-1]["parts"]) != inside
 
 
+@pytest.mark.parametrize(
+    ("part", "file"),
+    [
+        ({"video_url": {"url": "https://h/a.webm"}}, {"fileData": {"fileUri": "https://h/a.webm", "mimeType": "video/webm"}}),
+        ({"video_url": {"url": "https://youtu.be/x"}}, {"fileData": {"fileUri": "https://youtu.be/x", "mimeType": "video/mp4"}}),
+        ({"video_url": {"url": "data:video/mp4;base64,AAAA"}}, {"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}}),
+        ({"document_url": "https://h/a"}, {"fileData": {"fileUri": "https://h/a", "mimeType": "application/pdf"}}),
+    ],
+)
+def test_files_in_the_words_of_other_chat_providers(part: JSON, file: JSON) -> None:
+    found, lost, _ = written("chat", {"messages": [{"role": "user", "content": [{"type": next(iter(part)), **part}]}]})
+    assert found["contents"][0]["parts"] == [file]
+    assert lost == []
+
+
 def result_of(id: str, content: Any) -> JSON:
     return {"type": "tool_result", "tool_use_id": id, "content": content}
 

@@ -11,18 +11,14 @@ from hypothesis import strategies as st
 
 from dragoman.codecs import chat, errors, machine, messages, sse
 from dragoman.codecs import events as ev
-from dragoman.codecs.reply import Reply
-from dragoman.codecs.request import Request, Tool
 from dragoman.codecs.tools import ToolMap
 from dragoman.codecs.usage import Usage
+
+from .chatting import known_tools, reply
 
 START = {"type": "message_start", "message": {"id": "msg_1", "model": "claude-x", "content": [], "usage": {"input_tokens": 3}}}
 STOP = {"type": "message_stop"}
 DONE = [ev.Start("msg_1", "claude-x", 0)]
-
-
-def reply(tools: ToolMap | None = None) -> Reply:
-    return Reply(Request("messages", "m", {}), tools=tools or ToolMap())
 
 
 def frame(value: Any) -> sse.Frame:
@@ -263,20 +259,11 @@ def test_the_providers_own_error(value: dict[str, Any]) -> None:
 # ---- tools ----
 
 
-def custom_tools() -> ToolMap:
-    tools = ToolMap(native_custom=False)
-    request = Request("responses", "m", {})
-    tools.declare(request, Tool("custom", "apply_patch", ("tools", 0)))
-    tools.declare(request, Tool("function", "go", ("tools", 1), namespace="ns"))
-    tools.declare(request, Tool("function", "a.b", ("tools", 2)))
-    return tools
-
-
 def test_free_text_comes_out_of_its_function() -> None:
     first = '{"input":"*** Begin\\n\\"q\\" \\ud83d'
     events = decode(
         START, start(0, "tool_use", id="t", name="apply_patch", input={}), arguments(0, first), arguments(0, '\\ude00"}'),
-        stop(0), *ending("tool_use"), tools=custom_tools(),
+        stop(0), *ending("tool_use"), tools=known_tools(),
     )  # fmt: skip
     assert events[1] == ev.ToolStart(0, "t", "apply_patch", "custom")
     assert "".join(e.text for e in events if isinstance(e, ev.Arguments)) == '*** Begin\n"q" 😀'
@@ -284,12 +271,12 @@ def test_free_text_comes_out_of_its_function() -> None:
 
 def test_free_text_of_a_whole_answer() -> None:
     call = {"type": "tool_use", "id": "t", "name": "apply_patch", "input": {"input": "x\n"}}
-    events = messages.decode_response({"content": [call], "stop_reason": "tool_use"}, reply(custom_tools()))
+    events = messages.decode_response({"content": [call], "stop_reason": "tool_use"}, reply(known_tools()))
     assert events[1:4] == [ev.ToolStart(0, "t", "apply_patch", "custom"), ev.Arguments(0, "x\n"), ev.PartStop(0)]
 
 
 def test_names_are_the_clients_again() -> None:
-    tools = custom_tools()
+    tools = known_tools()
     wire = tools.wire("a.b")
     events = decode(START, start(0, "tool_use", id="t", name=wire), stop(0), start(1, "tool_use", id="u", name="ns__go"),
                     stop(1), *ending(), tools=tools)  # fmt: skip

@@ -17,6 +17,7 @@ from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
 from dragoman.codecs.usage import Usage
 
+from .answers import going_on, rest_of
 from .wire import Wire
 
 START = ev.Start("chatcmpl-1", "gpt-x", 7)
@@ -451,15 +452,9 @@ def answers(draw: st.DrawFn) -> list[ev.Event]:
         elif kind == "ping":
             events.append(ev.Ping())
         elif calls:
-            number = draw(st.sampled_from(sorted(calls)))
-            if kind == "go on" and calls[number]:
-                events.append(ev.Arguments(number, calls[number].pop(0)))
-            elif not calls[number]:
-                del calls[number]
-                events.append(ev.PartStop(number))
+            events += going_on(draw, kind, calls)
         part += kind in ("text", "reasoning", "tool")
-    for number, pieces in calls.items():
-        events += [*(ev.Arguments(number, piece) for piece in pieces), ev.PartStop(number)]
+    events += rest_of(calls)
     reason = draw(st.sampled_from(["end", "length", "tool", "filter"]))
     return [*events, ev.Metered(Usage(input=5, output=2, cache_read=1)), ev.Stop(reason)]
 

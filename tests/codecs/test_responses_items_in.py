@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -12,25 +11,11 @@ from hypothesis import strategies as st
 from dragoman.codecs import errors, messages, responses
 from dragoman.codecs.capabilities import Capabilities
 from dragoman.codecs.ledger import STORED
-from dragoman.codecs.request import CallPart, ImagePart, Request, ResultPart, TextPart, Turn
+from dragoman.codecs.request import CallPart, ImagePart, ResultPart, TextPart, Turn
+
+from .items import adapted, ask, call, decode, dropped, line_of, out
 
 BLOCKS = [{"type": "thinking", "thinking": "plan", "signature": "SIG"}, {"type": "redacted_thinking", "data": "RED"}]
-
-
-def decode(items: list[dict[str, Any]] | None = None, **fields: Any) -> Request:
-    body = {"model": "m", "input": "q"} | fields
-    before = copy.deepcopy(body)
-    request = responses.decode_request(body, items)
-    assert body == before
-    return request
-
-
-def dropped(request: Request) -> list[str]:
-    return request.ledger.names(request.ledger.dropped, request.body)
-
-
-def adapted(request: Request) -> list[str]:
-    return request.ledger.names(request.ledger.adapted, request.body)
 
 
 def user(text: str, i: int) -> Turn:
@@ -39,31 +24,6 @@ def user(text: str, i: int) -> Turn:
 
 def say(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": text}
-
-
-def ask(text: str) -> dict[str, Any]:
-    return {"role": "user", "content": text}
-
-
-def call(id: str, name: str = "f") -> dict[str, Any]:
-    return {"type": "function_call", "call_id": id, "name": name, "arguments": "{}"}
-
-
-def out(id: str, text: str = "r") -> dict[str, Any]:
-    return {"type": "function_call_output", "call_id": id, "output": text}
-
-
-def told(turn: Turn) -> str:
-    """A turn in one line: its role, and its parts by what they say."""
-    words = []
-    for part in turn.parts:
-        if isinstance(part, CallPart):
-            words.append(f"call {part.id}")
-        elif isinstance(part, ResultPart):
-            words.append(f"{part.id}={part.content}")
-        else:
-            words.append(getattr(part, "text", "?") or "thought")
-    return f"{turn.role}: {', '.join(words)}"
 
 
 THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "E"}
@@ -106,7 +66,7 @@ THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content"
 )
 def test_items_are_turns(items: list[dict[str, Any]], turns: list[str], moved: list[str]) -> None:
     request = decode(input=items)
-    assert [told(turn) for turn in request.turns] == turns
+    assert [line_of(turn) for turn in request.turns] == turns
     assert adapted(request) == moved
 
 
@@ -177,7 +137,7 @@ def test_calls_and_outputs() -> None:
 )  # fmt: skip
 def test_hosted_items_are_dropped(kind: str) -> None:
     request = decode(input=[ask("q"), {"type": kind, "id": "x", "action": {"a": 1}}])
-    assert [told(turn) for turn in request.turns] == ["user: q"]
+    assert [line_of(turn) for turn in request.turns] == ["user: q"]
     assert dropped(request) == [f"input[*]:{kind}"]
 
 
@@ -194,7 +154,13 @@ def test_stored_items_stand_first_and_nothing_is_reported_of_them() -> None:
     ]
     own = [out("1"), {"role": "user", "content": "then", "mood": 1}]
     request = decode(stored + own, input=own, previous_response_id="resp_1")
-    assert [told(turn) for turn in request.turns] == ["user: first", "assistant: thought, call 1", "tool: 1=r", "user: wait", "user: then"]
+    assert [line_of(turn) for turn in request.turns] == [
+        "user: first",
+        "assistant: thought, call 1",
+        "tool: 1=r",
+        "user: wait",
+        "user: then",
+    ]
     assert dropped(request) == ["input[*].mood"]
     assert adapted(request) == ["input"]
     encoded = messages.encode_request(request, Capabilities(), "m")
@@ -204,13 +170,13 @@ def test_stored_items_stand_first_and_nothing_is_reported_of_them() -> None:
 def test_a_string_after_what_is_stored() -> None:
     stored = [ask("a"), say("b")]
     request = decode([*stored, {"type": "message", "role": "user", "content": "c"}], input="c", conversation={"id": "conv_1"})
-    assert [told(turn) for turn in request.turns] == ["user: a", "assistant: b", "user: c"]
+    assert [line_of(turn) for turn in request.turns] == ["user: a", "assistant: b", "user: c"]
     assert request.turns[2].path == ("input",)
     assert dropped(request) == []
 
 
 def test_no_input_of_its_own() -> None:
-    assert [told(turn) for turn in decode([ask("a")], input=None, previous_response_id="resp_1").turns] == ["user: a"]
+    assert [line_of(turn) for turn in decode([ask("a")], input=None, previous_response_id="resp_1").turns] == ["user: a"]
 
 
 def test_what_is_refused_of_a_stored_turn_is_the_inputs() -> None:
@@ -259,7 +225,7 @@ def test_an_output_that_answers_no_call() -> None:
     """What Codex writes down of other tasks: a user says it."""
     item = {"type": "function_call_output", "name": "send_message", "output": "Go on."}
     request = decode(input=[ask("a"), say("b"), item, call("c"), out("c")])
-    assert list(map(told, request.turns)) == [
+    assert list(map(line_of, request.turns)) == [
         "user: a",
         "assistant: b",
         "user: Output of send_message:, Go on.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from dragoman.codecs import chat, errors, messages, reasoning, responses
 from dragoman.codecs.capabilities import Capabilities
 from dragoman.codecs.request import (
     Cache,
-    CallPart,
     DocumentPart,
     ForeignPart,
     ImagePart,
@@ -22,8 +20,6 @@ from dragoman.codecs.request import (
     Part,
     ReasoningPart,
     RefusalPart,
-    Request,
-    ResultPart,
     TextPart,
     Thinking,
     Tool,
@@ -32,26 +28,10 @@ from dragoman.codecs.request import (
 )
 
 from . import worked
+from .items import adapted, ask, call, decode, dropped, line_of, out
 
 PNG = "iVBORw0KGgo="
 PDF = "JVBERi0="
-
-
-def decode(items: list[dict[str, Any]] | None = None, **fields: Any) -> Request:
-    body = {"model": "m", "input": "q"} | fields
-    before = copy.deepcopy(body)
-    request = responses.decode_request(body, items)
-    assert body == before
-    assert request.body is body
-    return request
-
-
-def dropped(request: Request) -> list[str]:
-    return request.ledger.names(request.ledger.dropped, request.body)
-
-
-def adapted(request: Request) -> list[str]:
-    return request.ledger.names(request.ledger.adapted, request.body)
 
 
 AT = ("input", 0, "content", 0)
@@ -156,31 +136,6 @@ def test_reasoning(item: dict[str, Any], part: ReasoningPart | None) -> None:
     request = decode(input=[{"type": "reasoning", "id": "rs_1", "status": "completed"} | item])
     assert request.turns == [Turn("assistant", [] if part is None else [part], ("input", 0))]
     assert dropped(request) == []
-
-
-def ask(text: str) -> dict[str, Any]:
-    return {"role": "user", "content": text}
-
-
-def call(id: str, name: str = "f") -> dict[str, Any]:
-    return {"type": "function_call", "call_id": id, "name": name, "arguments": "{}"}
-
-
-def out(id: str, text: str = "r") -> dict[str, Any]:
-    return {"type": "function_call_output", "call_id": id, "output": text}
-
-
-def told(turn: Turn) -> str:
-    """A turn in one line: its role, and its parts by what they say."""
-    words = []
-    for part in turn.parts:
-        if isinstance(part, CallPart):
-            words.append(f"call {part.id}")
-        elif isinstance(part, ResultPart):
-            words.append(f"{part.id}={part.content}")
-        else:
-            words.append(getattr(part, "text", "?") or "thought")
-    return f"{turn.role}: {', '.join(words)}"
 
 
 # ---- tools ----
@@ -550,7 +505,7 @@ def test_what_codex_sends_is_taken() -> None:
             {"type": "function_call_output", "id": "fco_1", "call_id": "call_1", "output": "ok"},
         ],
     )  # fmt: skip
-    assert [told(turn) for turn in request.turns] == [
+    assert [line_of(turn) for turn in request.turns] == [
         "developer: You are Codex.",
         "user: List files.",
         "assistant: thought, call call_1",

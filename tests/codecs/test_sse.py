@@ -63,6 +63,12 @@ STREAMS: list[tuple[bytes, list[Frame], bool, bool]] = [
     (b"data:  \t \n\n", [], True, False),
     (b"event: e\ndata: \n\n", [], True, False),
     (b"event: e\n\ndata: x\n\n", [(b"", b"x")], True, False),
+    # a field that is none of the specification's
+    (b'error: {"a":1}\n\n', [(b"error:", b'{"a":1}')], True, False),
+    (b'data: x\n\nerror:{"a":1}\n\ndata: y\n\n', [(b"", b"x"), (b"error:", b'{"a":1}'), (b"", b"y")], True, False),
+    (b'error: {"a":1}', [(b"error:", b'{"a":1}')], False, False),
+    (b"error: no\n\nerror\n\n", [], True, False),
+    (b'data: x\nerror: {"a":1}\n\n', [(b"", b"x")], True, False),
     # the BOM is skipped where the stream begins, and only there
     (BOM + b"data: x\n\n", [(b"", b"x")], True, False),
     (BOM + BOM + b"data: x\n\ndata: y\n\n", [(b"", b"y")], True, False),
@@ -136,16 +142,21 @@ def is_whole(data: bytes) -> bool:
 
 
 def frame_of(lines: list[bytes]) -> Frame:
-    """The frame of an event's lines, or of JSON in its place."""
+    """The frame of an event's lines, or of JSON in its place, or of the error in a field of that name."""
     text = b"\n".join(lines)
-    return (b"", text) if text[:1] in (b"{", b"[") and is_whole(text) else event_of(lines)
+    if text[:1] in (b"{", b"[") and is_whole(text):
+        return b"", text
+    fields = [line.partition(b":") for line in lines]
+    last = next((value.strip() for name, _, value in reversed(fields) if name == b"error"), b"")
+    aside = last[:1] == b"{" and all(name != b"data" for name, _, _ in fields)
+    return (b"error:", last) if aside else event_of(lines)
 
 
 def by_the_letter(stream: bytes) -> tuple[list[Frame], bool]:
     """The frames as the standard has them, and whether something is left over.
 
-    With our three deviations: events without data are left out, a whole event at the end of the stream is kept, and JSON that stands in
-    the place of an event is one.
+    With our four deviations: events without data are left out, a whole event at the end of the stream is kept, and JSON that stands in
+    the place of an event is one, as is an object in a field `error` without any data.
     """
     frames: list[Frame] = []
     event: list[bytes] = []
@@ -219,7 +230,7 @@ PIECES = [
     b"\r\n",
     b"x",
 ]
-PIECES += [b'{"a":1}', b'{"a":', b"[DONE]", BOM, b"\xef", b"\xbb\xbf", "\u2028".encode(), b"\xc2\x85", b"\x00", b"1"]
+PIECES += [b'error: {"a":1}', b'{"a":1}', b'{"a":', b"[DONE]", BOM, b"\xef", b"\xbb\xbf", "\u2028".encode(), b"\xc2\x85", b"\x00", b"1"]
 PIECES += [b"data: x\n\n", b"event: e\ndata: y\n\n", b": c\n"]
 streams = st.lists(st.sampled_from(PIECES), max_size=24).map(b"".join)
 

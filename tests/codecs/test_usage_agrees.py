@@ -25,6 +25,12 @@ COUNTS: dict[str, tuple[str, JSON, tuple[int, int, int, int]]] = {
     "Gemini, beside and not said": ("chat", _CHAT | {"completion_tokens": 30}, (100, 0, 50, 0)),
     "DeepSeek": ("chat", _CHAT | {"prompt_cache_hit_tokens": 40, "prompt_cache_miss_tokens": 60} | _REASONED, (100, 40, 50, 20)),
     "Moonshot": ("chat", _CHAT | {"cached_tokens": 40}, (100, 40, 50, 0)),
+    "Mistral, sound beside": ("chat", _CHAT | {"prompt_tokens": 20, "prompt_audio_seconds": 5}, (100, 0, 50, 0)),
+    "Mistral, sound beside and cached text": (
+        "chat",
+        _CHAT | {"prompt_tokens": 20, "prompt_audio_seconds": 0, "prompt_tokens_details": {"audio_tokens": 80, "cached_tokens": 9}},
+        (100, 9, 50, 0),
+    ),
     "details that are null": ("chat", _CHAT | {"prompt_tokens_details": None, "completion_tokens_details": None}, (100, 0, 50, 0)),
     "no total": ("chat", {"prompt_tokens": 100, "completion_tokens": 50}, (100, 0, 50, 0)),
     "below zero": ("chat", {"prompt_tokens": 100, "completion_tokens": -9}, (100, 0, 0, 0)),

@@ -82,6 +82,18 @@ def test_how_long_a_cache_entry_stays() -> None:
     assert counting.to_messages(counting.from_responses(counting.to_responses(usage)))["cache_creation"] == given["cache_creation"]
 
 
+def test_what_was_stored_and_read_in_one_go_is_one_prompt() -> None:
+    """The three counts of a message's input exclude each other, those of other APIs do not."""
+    details = {"cached_tokens": 96, "cache_write_tokens": 96}
+    usage = counting.from_chat({"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105, "prompt_tokens_details": details})
+    assert counting.to_responses(usage)["input_tokens_details"] == details
+    message = counting.to_messages(usage)
+    counted = [message[name] for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")]
+    assert counted == [0, 96, 4]
+    long = counting.to_messages(Usage(100, 5, cache_read=96, cache_write=96, cache_write_long=90))
+    assert long["cache_creation"] == {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 4}
+
+
 def test_a_message_used_what_its_iterations_did() -> None:
     iterations = [{"type": "compaction", "input_tokens": 1000, "output_tokens": 50}, {"type": "message", "output_tokens": 5}]
     usage = counting.from_messages({"input_tokens": 0, "output_tokens": 0, "iterations": iterations})

@@ -29,10 +29,12 @@ class Failing(MemoryStore):
         super().__init__(100)
         self._fails = fails
 
-    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "") -> int | None:
+    async def append(
+        self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "", most: int | None = None
+    ) -> int | None:
         if self._fails(b"".join(values)):
             raise Away("gone")
-        return await super().append(name, values, expires_at, first, token)
+        return await super().append(name, values, expires_at, first, token, most)
 
 
 async def answered(gateway: Inside, method: str, path: str, body: Any = None) -> tuple[int, Any]:

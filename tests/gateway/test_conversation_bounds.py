@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ import pytest
 
 from dragoman.proxy.memory import conversations
 
-from ..scripted import Provider, Request, Steps, respond
+from ..scripted import Provider, Request, Steps, chunk, respond, stream_head
 from .inside import Inside, inside_once
 from .spoken import SPEECH
 from .wire import request
@@ -51,5 +52,55 @@ async def test_items_above_the_bound_are_refused_when_they_are_sent(monkeypatch:
             assert status == 200
             status, _ = await sent(gateway, "/v1/responses", {"model": "up/m", "input": "Hi", "conversation": made["id"]})
             assert status == 200
+            status, refused = await sent(gateway, "/v1/responses", {"model": "up/m", "input": "x" * (1 << 20), "conversation": made["id"]})
+            assert (status, refused["error"]["param"]) == (400, "input")
+            assert len(provider.requests) == 1, "nothing was sent"
             nothing, _ = await sent(gateway, f"/v1/conversations/conv_{'0' * 32}/items", {"items": [item(3 << 20)]})
             assert nothing == 404
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@inside_once
+async def test_an_answer_above_the_bound_is_kept_and_can_be_deleted(monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    monkeypatch.setattr(conversations, "WEIGHT_LIMIT", 1000)
+
+    def script(asked: Request) -> Steps:
+        if not asked.json.get("stream"):
+            return [respond(orjson.loads(orjson.dumps(SPEECH["chat"].whole).replace(b"Hello world", b"Hello world" * 200)))]
+        speech = SPEECH["chat"]
+        return [stream_head(), *map(chunk, [*speech.opening, speech.word("x" * 2000), *speech.ending]), b"0\r\n\r\n"]
+
+    with Provider(script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            _, made = await sent(gateway, "/v1/conversations", {"items": [item(100)]})
+            path, asked = f"/v1/conversations/{made['id']}", {"model": "up/m", "input": "Hi", "conversation": made["id"]}
+            async with gateway.call(request("/v1/responses", asked | {"stream": stream})) as caller:
+                status, headers = await caller.head()
+                said = await caller.body(headers)
+            assert (status, b"failed" in said, said.count(b'"completed"') > 0) == (200, False, True)
+            for refused in (
+                await sent(gateway, "/v1/responses", asked),
+                await sent(gateway, f"{path}/items", {"items": [item(1)]}),
+            ):
+                assert (refused[0], refused[1]["error"]["code"]) == (400, "context_length_exceeded")
+            assert len(provider.requests) == 1
+            _, listed = await sent(gateway, f"{path}/items?order=asc", method="GET")
+            assert [one["role"] for one in listed["data"]] == ["user", "user", "assistant"]
+            answer = listed["data"][-1]
+            assert (await sent(gateway, f"{path}/items/{answer['id']}", method="GET"))[1]["content"] == answer["content"]
+            status, _ = await sent(gateway, f"{path}/items/{answer['id']}", method="DELETE")
+            assert status == 200
+            assert (await sent(gateway, f"{path}/items/{answer['id']}", method="GET"))[0] == 404
+            assert (await sent(gateway, "/v1/responses", asked))[0] == 200
+
+
+@inside_once
+async def test_two_that_add_at_once_hold_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversations, "WEIGHT_LIMIT", 2000)
+    async with Inside("model_providers: [{model: demo/echo}]") as gateway:
+        _, made = await sent(gateway, "/v1/conversations", {})
+        path = f"/v1/conversations/{made['id']}/items"
+        ends = await asyncio.gather(*(sent(gateway, path, {"items": [item(1000)]}) for _ in range(8)))
+        assert sorted(status for status, _ in ends) == [200] + [400] * 7
+        _, listed = await sent(gateway, path, method="GET")
+        assert len(listed["data"]) == 1

@@ -233,6 +233,7 @@ async def test_a_first_one_that_fails_late_harms_nothing(name: str, first: str) 
                 status, headers = await caller.head()
                 said = await caller.body(headers)
             await gateway.until(lambda: gateway.idle and gateway.lines)
+            assert b"dragoman_fallbacks_total 0.0" in gateway.gateway.metrics.text()  # the second one had begun
             assert (status, headers["x-dragoman-upstream"]) == (200, "good/m")
             assert (said.count(b"Hello"), said.count(b"[DONE]")) == (1, 1)
 

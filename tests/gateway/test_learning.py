@@ -305,6 +305,9 @@ async def test_tools_beside_reasoning() -> None:
                 status, headers, _ = await ask(gateway, "chat", "up/m", **more)
                 assert status == 200
                 lanes.append(headers["x-dragoman-lane"])
+            metrics = gateway.gateway.metrics.text()
+    assert b"dragoman_retries_total 1.0" in metrics  # the same upstream, over another API
+    assert b"dragoman_fallbacks_total 0.0" in metrics
     assert [shape for shape, _ in up.asked] == ["chat", "responses", "responses", "chat"]
     assert lanes == ["events", "events", "bytes"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import cast
 
+import orjson
 import pytest
 
 from dragoman.codecs import errors
@@ -55,3 +56,32 @@ async def test_a_405_names_the_methods_that_there_are(route: Route) -> None:
     assert {"OPTIONS", "BREW"} <= refused.keys()
     assert set(refused.values()) == {", ".join(answered)}
     assert ALLOWED.get(path, refused["BREW"]) == refused["BREW"]
+
+
+UNKNOWN = {
+    "/nope": "shared",
+    "/nope/messages": "shared",
+    "/v1/nope/messages/": "shared",
+    "/v2/chat/completions": "shared",
+    "/v1/messages/m": "shared",
+    "/v1/responses/r/nope": "shared",
+    "/v1/conversations/c/nope": "shared",
+    "/v1/files/f/..": "shared",  # of a known collection, but nothing that could be sent on
+    "/v1beta/nope": "gemini",
+    "/v1beta/files/a/b/c/d/e/f/g/h": "gemini",
+    "/nope?key=k": "gemini",
+}
+
+
+@pytest.mark.parametrize("path", UNKNOWN)
+@inside_once
+async def test_a_path_that_there_is_not_has_no_method(path: str) -> None:
+    async with Inside("model_providers: [{model: demo/echo}]") as gateway:
+        for method in METHODS:
+            async with gateway.call(request(path, b"", method, connection="close")) as caller:
+                status, headers = await caller.head()
+                assert (method, status, headers.get("allow")) == (method, 404, None)
+                if method != "HEAD":
+                    body = await caller.body(headers)
+                    error = errors.NotFound(orjson.loads(body)["error"]["message"])
+                    assert body == error.body(UNKNOWN[path], headers["x-request-id"])

@@ -75,6 +75,7 @@ class Case:
     shape: str = "chat"
     asked: dict[str, Any] = field(default_factory=dict)
     status: int = 200
+    key: str = "k"
 
 
 PRICES = 'prices: {"up/*": {input: 1, output: 2, cached_input: 0.1, cache_write: 3}}\n'
@@ -98,6 +99,17 @@ CASES = {
             "dragoman_cost_usd_total": 160e-6,
         },
         ONCE[:-1] + ", fallback_models: [up/good]}",
+    ),
+    "a fallback of one without a credential": Case(
+        [],
+        {
+            "dragoman_fallbacks_total": 1,
+            "dragoman_tokens_total{kind=input}": 100,
+            "dragoman_tokens_total{kind=output}": 30,
+            "dragoman_cost_usd_total": 160e-6,
+        },
+        "retry_policy: {fallback_models: [up/good]}",
+        key="$NONE",
     ),
     "a choice": Case(
         [whole()],
@@ -222,7 +234,8 @@ async def test_what_moves_and_nothing_else(name: str) -> None:
     def script(request: Request) -> Steps:
         return [whole()] if request.target.startswith("/good") else case.steps
 
-    entries = ENTRY.format(name="case", api=case.api, more=case.more) + ENTRY.format(name="good", api="chat_completions", more="")
+    entries = ENTRY.replace("access_key: k", f"access_key: {case.key}").format(name="case", api=case.api, more=case.more)
+    entries += ENTRY.format(name="good", api="chat_completions", more="")
     with Provider(script) as provider:
         async with Inside(f"model_providers:\n{entries}{PRICES}", provider) as gateway:
             before = samples(gateway)

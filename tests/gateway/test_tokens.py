@@ -136,10 +136,10 @@ async def test_whose_token_it_is() -> None:
         async with Inside(CONFIG, provider) as gateway:
             shown = token(provider)
             assert (await ask(gateway, shown))[0] == 200
-            identity = gateway.gateway.access.admit(shown)
+            identity = gateway.gateway.services.access.admit(shown)
             assert (identity.name, identity.team, identity.user, identity.fixed_user) == ("jwt:ann", "blue", "ann@example.com", True)
             # the key of the file that has the token's name is another caller
-            assert gateway.gateway.access.admit("sk-file").name == "ann"
+            assert gateway.gateway.services.access.admit("sk-file").name == "ann"
             status, _, answer = await ask(gateway, shown, model="demo/tool")
             assert (status, answer["error"]["code"]) == (403, "permission_denied")
             assert len(provider.requests) == 2  # the discovery document and the keys, once

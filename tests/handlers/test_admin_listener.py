@@ -53,6 +53,12 @@ async def test_a_405_names_the_methods_that_there_are(http_client: AsyncHTTPClie
     assert (answer.code, answer.headers["Allow"], orjson.loads(answer.body)) == (405, allowed, {"error": "Method Not Allowed"})
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "BREW"])
+async def test_a_path_that_there_is_not_has_no_method(http_client: AsyncHTTPClient, base_url: str, method: str) -> None:
+    answer = await ask(http_client, f"{base_url}/nope", method)
+    assert (answer.code, answer.headers.get("Allow"), orjson.loads(answer.body)) == (404, None, {"error": "Not Found"})
+
+
 async def test_it_answers_to_its_names(http_client: AsyncHTTPClient, base_url: str) -> None:
     for host, code in (("admin.example", 200), ("127.0.0.1", 200), ("evil.example", 403)):
         assert (await ask(http_client, f"{base_url}/inspector/exchanges", host=host)).code == code

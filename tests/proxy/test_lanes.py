@@ -73,6 +73,33 @@ def test_the_last_event_of_a_complete_answer_is_not_missed(came: bytes, given: b
     assert told == given if given is not None else b'"type":"error"' in told and LAST not in told
 
 
+DELTA = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}\n\n'
+ASIDE = [
+    b'error: {"code":500,"message":"failed to decode","type":"server_error"}\n\n',
+    b'error: {"detail":"failed to decode","error":{"message":"failed to decode"}}\n\ndata: [DONE]\n\n',
+    b'error: {"error":{"message":"failed to decode"}}',
+]
+
+
+@pytest.mark.parametrize("caller", ["chat", "messages", "responses", "gemini"])
+@pytest.mark.parametrize("last", ASIDE)
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_an_error_where_no_client_reads_it(caller: str, last: bytes, size: int) -> None:
+    """llama.cpp and GPUStack write a failure as a line `error: …`, which parsers of events skip."""
+    reply = Reply(Request(caller, "m", {}, True))
+    lane = BytesLane(reply, "chat", 1 << 20) if caller == "chat" else EventsLane(reply, "chat", caller, 1 << 20)
+    stream = DELTA + last
+    sent = b"".join(lane.feed(stream[at : at + size]) for at in range(0, len(stream), size) if not lane.ended)
+    if not lane.ended:
+        sent += lane.finish(True)
+    sent += lane.close()
+    assert b"Hi" in sent
+    read = [json.loads(line[6:]) for line in sent.split(b"\n") if line.startswith(b"data: ") and line != b"data: [DONE]"]
+    assert b"error: " not in sent
+    assert "failed to decode" in json.dumps(read[-1])
+    assert lane.error is not None
+
+
 def delta(text: str) -> bytes:
     return b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % text.encode()
 

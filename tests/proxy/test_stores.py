@@ -1,4 +1,5 @@
 import asyncio
+import functools
 import gc
 import inspect
 import secrets
@@ -15,7 +16,7 @@ from dragoman.conf.model import StateStorage
 from dragoman.proxy.memory import stores
 from dragoman.proxy.memory.background import Background, Job, events_name
 from dragoman.proxy.memory.records import Record, Records
-from dragoman.proxy.memory.stores import Away, Entry
+from dragoman.proxy.memory.stores import Away, Entry, Full
 from dragoman.proxy.memory.stores.guard import Guard
 from dragoman.proxy.memory.stores.memory import MemoryStore
 from dragoman.proxy.memory.turn import Turn
@@ -230,6 +231,72 @@ async def test_concurrent_appends_lose_nothing(make):
         values = [value for _, value in found]
         assert sorted(values[::2]) == sorted(b"%d" % n for n in range(20))
         assert values[::2] == values[1::2], "each append stands together"
+
+
+@stored
+async def test_a_log_has_a_bound(make):
+    async with opened(make) as (store, name):
+        with_bound = functools.partial(store.append, name, expires_at=time() + SOON, most=10)
+        assert await with_bound([b"x"]) is None, "there is no entry"
+        await store.put(Entry(name, {"a": bytes(20)}, time() + SOON))
+        await store.append(name, [b"12", b"345"], time() + SOON)  # without a bound it counts all the same
+        with pytest.raises(Full):
+            await with_bound([b"678", b"901"])
+        assert await store.read(name) == [(0, b"12"), (1, b"345")], "all or none"
+        assert await with_bound([b"678", b"90"], token="t") == 4
+        assert await with_bound([b"678", b"90"], token="t") == 4, "a repetition, though it is full now"
+        with pytest.raises(Full):
+            await with_bound([b"1"])
+        assert await with_bound([b""]) == 5
+        await store.remove(name, 1)
+        await store.remove(name, 1)
+        with pytest.raises(Full):
+            await with_bound([b"1234"])
+        assert await with_bound([b"123"]) == 6
+        assert await store.append(name, [bytes(100)], time() + SOON) == 7, "without a bound there is none"
+        with pytest.raises(Full):
+            await with_bound([])
+        await store.remove(name, 6)
+        assert await with_bound([]) == 7
+        assert sum(len(value) for _, value in await store.read(name)) == 10
+        await store.append(name, [b""], time() + SOON, first=5)
+        assert await with_bound([bytes(7)]) == 9
+        assert await store.read(name, 4) == [(5, b"123"), (7, b""), (8, bytes(7))]
+
+
+@stored
+async def test_concurrent_appends_hold_the_bound(make):
+    async with opened(make) as (store, name), opened(make) as (other, _):
+        other = store if isinstance(store, MemoryStore) else other
+        await store.put(Entry(name, {"a": b"1"}, time() + SOON))
+        asked = [each.append(name, [bytes(10), bytes(10)], time() + SOON, most=100) for each in (store, other) * 8]
+        ends = await asyncio.gather(*asked, return_exceptions=True)
+        assert sorted(end for end in ends if not isinstance(end, Full)) == [2, 4, 6, 8, 10]
+        assert len(await store.read(name)) == 10
+
+
+@stored
+@only("redis", "cluster")
+async def test_redis_counts_a_log_of_an_older_version(make):
+    async with opened(make) as (store, name):
+        await store.put(Entry(name, {"a": b"1"}, time() + SOON))
+        await store.append(name, [b"%03d" % n for n in range(250)], time() + SOON)
+        assert await store.get([name], "#size") == [None]
+        with pytest.raises(Full):
+            await store.append(name, [b"x"], time() + SOON, most=750)
+        assert await store.append(name, [b"x"], time() + SOON, most=751) == 251
+        assert await store.get([name], "#size") == [b"751"]
+
+
+@stored
+@only("memory")
+async def test_memory_keeps_a_log_that_it_has_no_room_for(make):
+    async with opened(make, max_bytes=10_000) as (store, name):
+        await store.put(Entry(name, {"a": b"1"}, time() + SOON))
+        await store.append(name, [bytes(3000)], time() + SOON)
+        with pytest.raises(errors.GatewayError):
+            await store.append(name, [bytes(3000)], time() + SOON)
+        assert await store.read(name) == [(0, bytes(3000))]
 
 
 # ---- leases ----
@@ -504,10 +571,10 @@ def test_a_job_ends_although_its_store_has_gone_away(caplog):
     """Its events are written; only their log expires later. An error at its end would be one that nobody can be told of."""
 
     class Leaving(MemoryStore):
-        async def append(self, name, values, expires_at, first=0, token=""):
+        async def append(self, name, values, expires_at, first=0, token="", most=None):
             if not values:
                 raise Away("frozen")
-            return await super().append(name, values, expires_at, first, token)
+            return await super().append(name, values, expires_at, first, token, most)
 
     async def main():
         store = Leaving(10)

@@ -56,11 +56,14 @@ class Store(Protocol):
     async def delete(self, name: str) -> bool:
         """Remove the entry and its log. Returns whether the entry existed."""
 
-    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "") -> int | None:
+    async def append(
+        self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "", most: int | None = None
+    ) -> int | None:
         """Append values to an entry's log, all or none, and set its expiry; remove values numbered below `first`.
 
         token: identifies this call; if the entry's last append had the same token, nothing is appended.
         Returns the number that the next value will get (the first value is 0), or None if there is no such entry.
+        Raises Full when the log's values would have more than `most` bytes, together with those that others append at the same time.
         """
 
     async def read(self, name: str, after: int = -1, most: int = 1000) -> list[tuple[int, bytes]]:
@@ -91,6 +94,13 @@ class Away(errors.GatewayError):
 
     def __init__(self, detail: str) -> None:
         super().__init__("The gateway's state storage does not answer.", detail, code="state_unavailable")
+
+
+class Full(errors.GatewayError):
+    """A log would have more bytes than it may: nothing was appended."""
+
+    def __init__(self) -> None:
+        super().__init__("The gateway's state storage has no more room for this.", code="state_full")
 
 
 def make(storage: StateStorage) -> Store:

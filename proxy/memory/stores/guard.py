@@ -122,9 +122,11 @@ class Guard:
     async def delete(self, name: str) -> bool:
         return await self._call(lambda: self.store.delete(name))
 
-    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "") -> int | None:
+    async def append(
+        self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "", most: int | None = None
+    ) -> int | None:
         token = token or secrets.token_hex(8)
-        return await self._call(lambda: self.store.append(name, values, expires_at, first, token))
+        return await self._call(lambda: self.store.append(name, values, expires_at, first, token, most))
 
     async def read(self, name: str, after: int = -1, most: int = 1000) -> list[tuple[int, bytes]]:
         return await self._call(lambda: self.store.read(name, after, most))

@@ -14,7 +14,7 @@ from time import monotonic, time
 
 from ....codecs import errors
 from ....codecs.jsontext import trimmed
-from . import Entry
+from . import Entry, Full
 
 MAX_BYTES = 256 * 1024 * 1024
 _OVERHEAD = 200  # approximate bytes of an entry, a part or a value besides its content
@@ -83,16 +83,22 @@ class MemoryStore:
     async def delete(self, name: str) -> bool:
         return self._find(name) is not None and self._drop(name)
 
-    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "") -> int | None:
+    async def append(
+        self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "", most: int | None = None
+    ) -> int | None:
         stored = self._find(name)
         if stored is None:
             return None
         if token and stored.token == token:
             return stored.next
+        if most is not None and sum(map(len, stored.log.values())) + sum(map(len, values)) > most:
+            raise Full
+        weight = sum(len(value) + _OVERHEAD for value in values)
+        if not first and stored.weight + weight > self._max_bytes // 2:
+            raise _too_large()  # what is stored stays
         for value in values:
             stored.log[stored.next] = trimmed(value)
             stored.next += 1
-        weight = sum(len(value) + _OVERHEAD for value in values)
         while stored.log and (oldest := next(iter(stored.log))) < first:
             weight -= len(stored.log.pop(oldest)) + _OVERHEAD
         stored.expires_at, stored.token = expires_at, token
@@ -170,7 +176,7 @@ class MemoryStore:
         self._shares[stored.owner].names.move_to_end(name)
         if stored.weight > self._max_bytes // 2:
             self._drop(name)
-            raise errors.GatewayError("This entry is too large for the gateway's state storage.", code="state_unavailable")
+            raise _too_large()
         self._make_room(stored.owner)
 
     def _make_room(self, writer: str) -> None:
@@ -190,3 +196,7 @@ class MemoryStore:
         """The largest share, except that of a writer whose only entry is the one just written."""
         spare = [share for owner, share in self._shares.items() if owner != writer or len(share.names) > 1]
         return max(spare, key=measure)
+
+
+def _too_large() -> errors.GatewayError:
+    return errors.GatewayError("This entry is too large for the gateway's state storage.", code="state_unavailable")

@@ -20,7 +20,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from . import Entry, Shares, Unusable, driver_errors
+from . import Entry, Full, Shares, Unusable, driver_errors
 from .redaction import misplaced
 
 CONNECTIONS = 8  # of one worker, at most
@@ -57,6 +57,7 @@ MIGRATIONS = (
 # SQLSTATEs: connection failure, shutdown or start, transaction rolled back, read-only standby, too many connections, no such table
 _AWAY = ("08", "57", "40", "25006", "53300", "42P01")
 _NO_TABLES = "42P01"
+_FULL = -1  # in the place of a number
 
 
 class PostgresStore:
@@ -191,17 +192,39 @@ class PostgresStore:
             gone = await cursor.fetchone()
         return gone is not None and gone[0] > self._clock()
 
-    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "") -> int | None:
+    async def append(
+        self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "", most: int | None = None
+    ) -> int | None:
+        number = await self._append(name, values, expires_at, first, token, most)
+        if number == _FULL:  # raised here: an error closes the connection
+            raise Full
+        return number
+
+    async def _append(self, name: str, values: Sequence[bytes], expires_at: float, first: int, token: str, most: int | None) -> int | None:
         async with self._connection() as connection:
+            if most is not None:  # the next statement sees what others have appended before this one has the row
+                await connection.execute("SELECT FROM dragoman_entries WHERE name = %s FOR UPDATE", (name,))
             cursor = await connection.execute(
                 "UPDATE dragoman_entries SET next = next + %(count)s, expires_at = %(expires_at)s, token = %(token)s"
-                " WHERE name = %(name)s AND expires_at > %(now)s AND (token <> %(token)s OR %(token)s = '') RETURNING next",
-                {"name": name, "count": len(values), "expires_at": expires_at, "token": token, "now": self._clock()},
+                " WHERE name = %(name)s AND expires_at > %(now)s AND (token <> %(token)s OR %(token)s = '')"
+                " AND (%(most)s::bigint IS NULL OR %(most)s::bigint >= %(size)s::bigint"
+                " + (SELECT coalesce(sum(octet_length(value)), 0) FROM dragoman_log WHERE name = %(name)s)) RETURNING next",
+                {
+                    "name": name,
+                    "count": len(values),
+                    "expires_at": expires_at,
+                    "token": token,
+                    "now": self._clock(),
+                    "most": most,
+                    "size": sum(map(len, values)),
+                },
             )
             row = await cursor.fetchone()
-            if row is None:  # no such entry; or a repetition of the last append
-                again = "SELECT next FROM dragoman_entries WHERE name = %s AND expires_at > %s AND token = %s AND token <> ''"
-                row = await (await connection.execute(again, (name, self._clock(), token))).fetchone()
+            if row is None:  # no such entry; a repetition of the last append; or no room
+                again = "SELECT next, token <> '' AND token = %s FROM dragoman_entries WHERE name = %s AND expires_at > %s"
+                row = await (await connection.execute(again, (token, name, self._clock()))).fetchone()
+                if row is not None and not row[1]:
+                    return _FULL
                 return None if row is None else int(row[0])
             upcoming = int(row[0])
             await connection.execute(

@@ -2,7 +2,8 @@
 
 An entry's keys have its name as hash tag, so that a cluster stores them in one slot and a script can access them all:
 
-    dragoman:{name}         hash: the parts, and #next (the log's next number) and #token (of the last append)
+    dragoman:{name}         hash: the parts, and #next (the log's next number), #token (of the last append) and #size (bytes of the
+                            log's values; counted when it is first asked for)
     dragoman:{name}:log     stream: value n has the id (n+1)-0
     dragoman:{name}:lease   string: the holder
     dragoman:{alias}:name   string: the name that an alias stands for
@@ -35,7 +36,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import TimeoutError as NoAnswer
 
-from . import Entry, Shares, Unusable, driver_errors
+from . import Entry, Full, Shares, Unusable, driver_errors
 from .redaction import misplaced
 
 T = TypeVar("T")
@@ -57,15 +58,43 @@ _APPEND = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return false end
 local number = tonumber(redis.call('HGET', KEYS[1], '#next') or '0')
 if redis.call('HGET', KEYS[1], '#token') == ARGV[3] then return number end
-for i = 4, #ARGV do
+local size = tonumber(redis.call('HGET', KEYS[1], '#size'))
+if ARGV[4] ~= '' and not size then
+  size = 0
+  local from = '-'
+  repeat
+    local some = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 100)
+    for i = 1, #some do
+      size = size + #some[i][2][2]
+      from = '(' .. some[i][1]
+    end
+  until #some == 0
+end
+if size then
+  for i = 5, #ARGV do size = size + #ARGV[i] end
+  if ARGV[4] ~= '' and size > tonumber(ARGV[4]) then return -1 end
+  redis.call('HSET', KEYS[1], '#size', size)
+end
+for i = 5, #ARGV do
   number = number + 1
   redis.call('XADD', KEYS[2], number .. '-0', 'v', ARGV[i])
 end
 redis.call('HSET', KEYS[1], '#next', number, '#token', ARGV[3])
-if tonumber(ARGV[2]) > 0 then redis.call('XTRIM', KEYS[2], 'MINID', (ARGV[2] + 1) .. '-0') end
+if tonumber(ARGV[2]) > 0 then
+  redis.call('XTRIM', KEYS[2], 'MINID', (ARGV[2] + 1) .. '-0')
+  redis.call('HDEL', KEYS[1], '#size')
+end
 redis.call('PEXPIREAT', KEYS[2], ARGV[1])
 redis.call('PEXPIREAT', KEYS[1], ARGV[1])
 return number
+"""
+
+_REMOVE = """
+local value = redis.call('XRANGE', KEYS[2], ARGV[1], ARGV[1])[1]
+if not value then return 0 end
+redis.call('XDEL', KEYS[2], ARGV[1])
+if redis.call('HEXISTS', KEYS[1], '#size') == 1 then redis.call('HINCRBY', KEYS[1], '#size', -#value[2][2]) end
+return 1
 """
 
 _LEASE = """
@@ -195,9 +224,13 @@ class RedisStore:
         count = await self._ask(lambda client: client.delete(_key(name), f"{_key(name)}:log"))
         return bool(count)
 
-    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "") -> int | None:
-        keys = [_key(name), f"{_key(name)}:log"]
-        number = await self.script(_APPEND, keys, int(expires_at * 1000), first, token or secrets.token_hex(8), *values)
+    async def append(
+        self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "", most: int | None = None
+    ) -> int | None:
+        keys, bound = [_key(name), f"{_key(name)}:log"], "" if most is None else most
+        number = await self.script(_APPEND, keys, int(expires_at * 1000), first, token or secrets.token_hex(8), bound, *values)
+        if number == -1:
+            raise Full
         return None if number is None else int(number)
 
     async def read(self, name: str, after: int = -1, most: int = 1000) -> list[tuple[int, bytes]]:
@@ -205,7 +238,7 @@ class RedisStore:
         return [(int(id.partition(b"-")[0]) - 1, fields[b"v"]) for id, fields in entries]
 
     async def remove(self, name: str, number: int) -> bool:
-        return bool(await self._ask(lambda client: client.xdel(f"{_key(name)}:log", f"{number + 1}-0")))
+        return bool(await self.script(_REMOVE, [_key(name), f"{_key(name)}:log"], f"{number + 1}-0"))
 
     async def lease(self, name: str, holder: str, seconds: float, force: bool = False) -> bool:
         return bool(await self.script(_LEASE, [f"{_key(name)}:lease"], holder, max(1, int(seconds * 1000)), int(force)))

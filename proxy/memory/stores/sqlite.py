@@ -20,7 +20,7 @@ from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Any, TypeVar
 
-from . import Entry, Shares, Unusable, driver_errors
+from . import Entry, Full, Shares, Unusable, driver_errors
 
 T = TypeVar("T")
 
@@ -147,19 +147,24 @@ class SqliteStore:
             gone = base.execute("DELETE FROM entries WHERE name = ? RETURNING expires_at", (name,)).fetchall()
         return bool(gone and gone[0][0] > self._clock())
 
-    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "") -> int | None:
-        return await self._run(self._append, name, values, expires_at, first, token)
+    async def append(
+        self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "", most: int | None = None
+    ) -> int | None:
+        return await self._run(self._append, name, values, expires_at, first, token, most)
 
-    def _append(self, name: str, values: Sequence[bytes], expires_at: float, first: int, token: str) -> int | None:
+    def _append(self, name: str, values: Sequence[bytes], expires_at: float, first: int, token: str, most: int | None) -> int | None:
         with self._writing() as base:
             rows = base.execute(
                 "UPDATE entries SET next = next + ?1, expires_at = ?2, token = ?3 WHERE name = ?4 AND expires_at > ?5"
-                " AND (token <> ?3 OR ?3 = '') RETURNING next",
-                (len(values), expires_at, token, name, self._clock()),
+                " AND (token <> ?3 OR ?3 = '')"
+                " AND (?6 IS NULL OR ?6 >= ?7 + (SELECT coalesce(sum(length(value)), 0) FROM log WHERE name = ?4)) RETURNING next",
+                (len(values), expires_at, token, name, self._clock(), most, sum(map(len, values))),
             ).fetchall()
-            if not rows:  # no such entry; or a repetition of the last append
-                again = "SELECT next FROM entries WHERE name = ? AND expires_at > ? AND token = ? AND token <> ''"
-                rows = base.execute(again, (name, self._clock(), token)).fetchall()
+            if not rows:  # no such entry; a repetition of the last append; or no room
+                again = "SELECT next, token <> '' AND token = ? FROM entries WHERE name = ? AND expires_at > ?"
+                rows = base.execute(again, (token, name, self._clock())).fetchall()
+                if rows and not rows[0][1]:
+                    raise Full
                 return int(rows[0][0]) if rows else None
             upcoming = int(rows[0][0])
             numbers = range(upcoming - len(values), upcoming)
