@@ -11,6 +11,7 @@ from typing import Any
 
 from . import jsontext, schema
 from .anything import dicts_of
+from .outputs import IN_JSON, noted
 from .request import OutputFormat, Request, ResultPart, TextPart, Tool, Turn
 
 # other operations with a model, some of which upstreams of OpenAI's family serve
@@ -51,9 +52,6 @@ def output_format(request: Request, output: OutputFormat, required: bool = False
     return written
 
 
-_IN_JSON = "Answer in JSON."
-
-
 def name_json(request: Request) -> None:
     """Say that JSON is wanted, if nothing does: without the word both APIs refuse `json_object`, which needs none in the caller's.
 
@@ -68,7 +66,7 @@ def name_json(request: Request) -> None:
             return
         if turn.role == "user" and not any(isinstance(part, ResultPart) for part in turn.parts):
             request.ledger.adapt(setting.value.path)
-            request.turns[number] = Turn(turn.role, [*turn.parts, TextPart(_IN_JSON, turn.path)], turn.path)
+            request.turns[number] = Turn(turn.role, [*turn.parts, TextPart(IN_JSON, turn.path)], turn.path)
             return
 
 
@@ -78,12 +76,9 @@ def saying_json(messages: Any, kind: str) -> list[Any] | None:
     kind: the type of a part that is a text.
     """
     turns = messages if isinstance(messages, list) else []
-    first = next((n for n, one in enumerate(turns) if isinstance(one, dict) and one.get("role") == "user" and one.get("content")), None)
-    if first is None or any("json" in text.lower() for message in turns for text in _texts(message)):
+    if any("json" in text.lower() for message in turns for text in _texts(message)):
         return None
-    content = turns[first]["content"]
-    extended: Any = f"{content}\n\n{_IN_JSON}" if isinstance(content, str) else [*content, {"type": kind, "text": _IN_JSON}]
-    return [*turns[:first], turns[first] | {"content": extended}, *turns[first + 1 :]]
+    return noted(turns, IN_JSON, kind)
 
 
 def _texts(message: Any) -> list[str]:

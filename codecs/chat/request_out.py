@@ -92,9 +92,6 @@ class _Settings:
         output: OutputFormat | None = self._request.take("output")
         if output is None:
             return
-        if output.kind == "json_schema" and not self._capabilities.c_json_schema:
-            self._ledger.drop(output.path)
-            return
         form = openai.output_format(self._request, output)
         kind = form.pop("type")
         self._body["response_format"] = {"type": kind, kind: form} if form else {"type": kind}

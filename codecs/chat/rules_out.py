@@ -8,7 +8,8 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-from .. import openai, subsets
+from .. import openai, outputs, subsets
+from ..anything import at
 from ..capabilities import EFFORTS, Capabilities
 from ..errors import Unsupported
 from ..ledger import Path
@@ -292,11 +293,21 @@ def leave_out_search(draft: ChatDraft) -> None:
     draft.drop("web_search_options")
 
 
-def leave_out_schema(draft: ChatDraft) -> None:
-    """Of a caller that speaks this API; see `_Settings` for others."""
+def describe_schema(draft: ChatDraft) -> None:
+    """Say the schema in words where the upstream takes none, and ask for JSON where it takes that."""
     form = draft.body.get("response_format")
-    if isinstance(form, dict) and form.get("type") == "json_schema":
-        draft.drop("response_format")
+    if at(form, "type") != "json_schema":
+        return
+    messages = outputs.noted(draft.body.get("messages"), outputs.in_words(at(form, "json_schema", "schema")))
+    if messages is not None:
+        draft.body["messages"] = messages
+    if messages is not None and draft.capabilities.c_json_object:
+        draft.body["response_format"] = {"type": "json_object"}
+        draft.adapt("output", member="response_format")
+        return
+    draft.drop("response_format")
+    if messages is not None:
+        draft.moved()
 
 
 def leave_out_output_beside_tools(draft: ChatDraft) -> None:
@@ -332,7 +343,7 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: can.openai_host, name_json),
     Rule(lambda can: not can.c_json_object, name_any_object),
     Rule(lambda can: can.openai_host and not can.c_web_search, leave_out_search, of="carried", rests_on="c_web_search"),
-    Rule(lambda can: not can.c_json_schema, leave_out_schema, of="carried"),
+    Rule(lambda can: not can.c_json_schema, describe_schema),
     Rule(lambda can: not can.c_json_with_tools, leave_out_output_beside_tools),
     Rule(lambda can: not can.c_json_streams, leave_out_output_in_streams),
     Rule(lambda can: not can.c_developer_role, rename_developers, of="carried", rests_on="c_developer_role", walks=True),

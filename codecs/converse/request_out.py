@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .. import deferral, jsontext, subsets
+from .. import deferral, jsontext, outputs, subsets
 from .. import schema as schemas
 from ..bedrock import MOST_METADATA
 from ..capabilities import Capabilities
@@ -47,6 +47,8 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
         request.tools[:] = changes.tools
     if request.defers:
         deferral.settle(request, False)
+    if not capabilities.v_structured_outputs:
+        outputs.say_schema(request)
     retention = request.take_setting("prompt_cache_retention")
     names = ToolMap(native_custom=False)
     content = ContentWriter(request, names, capabilities, long_cache=retention is not None and retention.value == "24h")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from .. import deferral, rules
+from .. import deferral, outputs, rules
 from .. import schema as schemas
 from ..capabilities import Capabilities
 from ..errors import Malformed
@@ -38,6 +38,8 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     names = ToolMap(native_custom=False)
     long_cache = retention is not None and retention.value == "24h"
     _without_earlier_thoughts(request)
+    if not capabilities.m_structured_outputs:
+        outputs.say_schema(request)
     content = ContentWriter(request, names, capabilities.reasoning_domain, long_cache=long_cache)
     tools = ToolsWriter(request, capabilities, names, content)
     tools.write_tools()

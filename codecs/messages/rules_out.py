@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .. import outputs, subsets
 from .. import schema as schemas
-from .. import subsets
 from ..anything import at, dict_of, list_of
 from ..capabilities import EFFORTS, Capabilities
 from ..errors import Unsupported
@@ -133,8 +133,14 @@ def restrict_output(draft: MessagesDraft) -> None:
 
 
 def leave_out_output(draft: MessagesDraft) -> None:
+    """The schema is said in words instead; see `outputs.say_schema` for callers of other APIs."""
     for path in _FORMATS:
+        schema = at(draft.body, *path, "schema")
+        messages = outputs.noted(draft.body.get("messages"), outputs.in_words(schema)) if isinstance(schema, dict) else None
         draft.drop(".".join(path))
+        if messages is not None:
+            draft.body["messages"] = messages
+            draft.moved()
 
 
 def leave_out_tools(draft: MessagesDraft) -> None:

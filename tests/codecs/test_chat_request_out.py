@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from typing import Any
 
 import pytest
@@ -338,7 +339,7 @@ SCHEMA = {"type": "object", "properties": {}, "title": "A city"}
     [
         (SCHEMA, {}, {"name": "A_city", "schema": SCHEMA, "strict": False}, ""),
         (CLOSED, {}, {"name": "output", "schema": CLOSED, "strict": True}, ""),
-        (OPEN, {"c_json_schema": False}, None, "output_config.format"),
+        (OPEN, {"c_json_schema": False, "c_json_object": False}, None, "output_config.format"),
     ],
 )
 def test_structured_output_of_a_messages_client(schema: dict[str, Any], flags: dict[str, Any], found: Any, dropped: str) -> None:
@@ -346,6 +347,26 @@ def test_structured_output_of_a_messages_client(schema: dict[str, Any], flags: d
     wanted = {"type": "json_schema", "json_schema": found} if found else None
     assert carried.body.get("response_format") == wanted
     assert carried.dropped == dropped
+
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
+IN_WORDS = "Answer with one JSON value, and nothing else, that is valid by this JSON schema:\n" + json.dumps(CITY, separators=(",", ":"))
+TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "again"}]
+
+
+def test_a_schema_in_words() -> None:
+    """Where an upstream takes `json_object` alone; always in the same place, so that the beginning of the prompt stays."""
+    flags = {"c_json_schema": False}
+    carried = from_messages(flags, messages=TURNS, output_config={"format": {"type": "json_schema", "schema": CITY}})
+    assert carried.body["response_format"] == {"type": "json_object"}
+    assert "".join(carried.body["messages"][0]["content"]) == f"q\n\n{IN_WORDS}"
+    assert carried.body["messages"][1:] == TURNS[1:]
+    assert (carried.dropped, carried.adapted) == ("", "output_config.format")
+    carried = from_responses(flags, input=TURNS, text={"format": {"type": "json_schema", "name": "n", "schema": CITY}})
+    assert (carried.dropped, carried.adapted) == ("", "text.format")
+    carried = from_responses(flags | {"c_json_object": False}, text={"format": {"type": "json_schema", "name": "n", "schema": CITY}})
+    assert carried.body == {"model": "up", "messages": [{"role": "user", "content": f"q\n\n{IN_WORDS}"}]}
+    assert (carried.dropped, carried.adapted) == ("text.format", "input")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from dragoman.codecs import errors, jsontext, rules
 from dragoman.codecs.capabilities import Capabilities
 from dragoman.codecs.chat.message_rules import NOT_READ
 from dragoman.codecs.gemini.facts import DUMMY
+from dragoman.codecs.outputs import in_words
 from dragoman.codecs.registry import SHAPES
 from dragoman.codecs.request import Request
 
@@ -110,8 +111,8 @@ ROWS: list[tuple[str, JSON, JSON, JSON, str, str]] = [
         "temperature,logit_bias,logprobs",
         "",
     ),
-    ("chat", {"c.json_schema": False}, {"response_format": {"type": "json_schema", "json_schema": {}}}, {"response_format": None},
-     "response_format", ""),
+    ("chat", {"c.json_schema": False, "c.json_object": False}, {"response_format": {"type": "json_schema", "json_schema": {}}},
+     {"response_format": None}, "response_format", ""),
     (
         "chat",
         {"c.tool_choice": "required"},
@@ -194,8 +195,10 @@ ROWS: list[tuple[str, JSON, JSON, JSON, str, str]] = [
     ("messages", {"m.structured_outputs": True}, {"output_config": {"format": AS_SCHEMA | {"schema": CLOSED}}}, {}, "", ""),
     ("messages", {"m.structured_outputs": True}, {"output_format": AS_SCHEMA | {"schema": OPEN}},
      {"output_format": AS_SCHEMA | {"schema": CLOSED}}, "", "output_format"),
-    ("messages", {"m.structured_outputs": False}, {"output_config": {"effort": "low", "format": AS_SCHEMA | {"schema": OPEN}}},
-     {"output_config": {"effort": "low"}}, "output_config.format", ""),
+    ("messages", {"m.structured_outputs": False},
+     {"messages": [USER], "output_config": {"effort": "low", "format": AS_SCHEMA | {"schema": OPEN}}},
+     {"output_config": {"effort": "low"}, "messages": [USER | {"content": f"{USER['content']}\n\n{in_words(OPEN)}"}]},
+     "output_config.format", "messages"),
     ("messages", {"m.prefill": False}, {"messages": [USER, {"role": "assistant", "content": " "}]}, {"messages": [USER]}, "", "messages"),
     ("messages", {"m.prefill": False}, {"messages": [USER, {"role": "assistant", "content": PAUSED}]}, {}, "", ""),
     ("messages", {"m.prefill": False}, {"messages": [USER]}, {}, "", ""),

@@ -18,6 +18,7 @@ model_providers:
   - {model: messages/*, provider_interface: anthropic, base_url: "UPSTREAM/v1", access_key: k, apis: [messages]}
   - {model: responses/*, provider_interface: openai, base_url: "UPSTREAM/v1", access_key: k, apis: [responses]}
   - {model: hosted/*, base_url: "UPSTREAM/v1", access_key: k, apis: [chat_completions], capabilities: {openai_host: true}}
+  - {model: plain/*, base_url: "UPSTREAM/v1", access_key: k, apis: [chat_completions], capabilities: {c.json_schema: false}}
   - {model: own/*, provider_interface: anthropic, base_url: "UPSTREAM/v1", passthrough_auth: true, apis: [messages]}
 KEYS
 """
@@ -131,6 +132,64 @@ async def test_instructions_alone_are_what_is_asked(path: str) -> None:
     asked = await ask(path, {"model": "messages/m", "input" if "responses" in path else "messages": said})
     assert asked.status == 200
     assert (asked.sent["system"], asked.sent["messages"]) == ("Be brief.", [{"role": "user", "content": "Tell a joke."}])
+
+
+# ---- structured output, as the AI SDK asks for it ----
+
+CITY: dict[str, Any] = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": ["number", "null"]}},
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
+GENERATION = {"responseMimeType": "application/json", "responseJsonSchema": CITY}
+# (path, body, its field that holds the schema)
+ASKS_FOR_CITY: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "/v1/chat/completions",
+        {
+            "response_format": {"type": "json_schema", "json_schema": {"schema": CITY, "strict": True, "name": "response"}},
+            "messages": [{"role": "user", "content": "obj"}],
+        },
+        "response_format",
+    ),
+    (
+        "/v1/responses",
+        {
+            "input": [{"role": "user", "content": [{"type": "input_text", "text": "obj"}]}],
+            "text": {"format": {"type": "json_schema", "strict": True, "name": "response", "schema": CITY}},
+        },
+        "text.format",
+    ),
+    (
+        "/v1/messages",
+        {
+            "max_tokens": 4096,
+            "output_config": {"format": {"type": "json_schema", "schema": CITY}},
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "obj"}]}],
+        },
+        "output_config.format",
+    ),
+    (
+        "/v1beta/models/plain/m:generateContent",
+        {"generationConfig": GENERATION, "contents": [{"role": "user", "parts": [{"text": "obj"}]}]},
+        "generationConfig.responseJsonSchema",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "field"), ASKS_FOR_CITY)
+@inside_once
+async def test_a_schema_for_a_model_that_takes_none(path: str, body: dict[str, Any], field: str) -> None:
+    """DeepSeek knows JSON, and no schema: the model is told it in words, and the caller that it was."""
+    asked = await ask(path, body if "v1beta" in path else body | {"model": "plain/m"})
+    assert asked.status == 200
+    assert asked.sent["response_format"] == {"type": "json_object"}
+    words = f"Answer with one JSON value, and nothing else, that is valid by this JSON schema:\n{orjson.dumps(CITY).decode()}"
+    assert asked.sent["messages"] == [{"role": "user", "content": f"obj\n\n{words}"}]
+    assert asked.headers["x-dragoman-adapted"] == field
+    assert field not in asked.headers.get("x-dragoman-dropped", "")
 
 
 # ---- paths and credentials ----

@@ -1,0 +1,42 @@
+"""Structured output in words, for upstreams that are given no schema.
+
+The words stand in the first message of a user, so that the beginning of the prompt stays as it is while the conversation grows. They bind
+nobody: whether the format itself is left out, or asked for in another way, is for those to report who write it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import jsontext
+from .request import Request, ResultPart, TextPart, Turn
+
+IN_JSON = "Answer in JSON."
+_BY_SCHEMA = "Answer with one JSON value, and nothing else, that is valid by this JSON schema:"
+
+
+def in_words(schema: Any) -> str:
+    return f"{_BY_SCHEMA}\n{jsontext.dumps(schema).decode()}" if isinstance(schema, dict) else IN_JSON
+
+
+def say_schema(request: Request) -> None:
+    """Add the words for the schema that is asked for, if there is one, to a request of another API."""
+    setting = request.settings.get("output")
+    if setting is None or setting.value.schema is None:
+        return
+    for number, turn in enumerate(request.turns):
+        if turn.role == "user" and not any(isinstance(part, ResultPart) for part in turn.parts):
+            request.turns[number] = Turn(turn.role, [*turn.parts, TextPart(in_words(setting.value.schema), turn.path)], turn.path)
+            request.ledger.adapt((request.habits.turns_at,))
+            return
+
+
+def noted(messages: Any, note: str, kind: str = "text") -> list[Any] | None:
+    """Messages of an upstream's body with a note; None where none is a user's. kind: the type of a part that is a text."""
+    turns = messages if isinstance(messages, list) else []
+    first = next((n for n, one in enumerate(turns) if isinstance(one, dict) and one.get("role") == "user" and one.get("content")), None)
+    if first is None:
+        return None
+    content = turns[first]["content"]
+    extended: Any = f"{content}\n\n{note}" if isinstance(content, str) else [*content, {"type": kind, "text": note}]
+    return [*turns[:first], turns[first] | {"content": extended}, *turns[first + 1 :]]
