@@ -48,3 +48,10 @@ def test_no_words_without_a_schema_or_a_user() -> None:
     assert outputs.noted("no list", WORDS) is None
     part = {"type": "text", "text": "q"}
     assert outputs.noted([{"role": "user", "content": [part]}], WORDS) == [{"role": "user", "content": [part, part | {"text": WORDS}]}]
+
+
+@pytest.mark.parametrize("content", [5, True, {"text": "q"}, "", [], None])
+def test_content_that_is_none_is_left_to_the_upstream(content: Any) -> None:
+    odd = {"role": "user", "content": content}
+    assert outputs.noted([odd], "note") is None
+    assert outputs.noted([odd, {"role": "user", "content": "q"}], "note") == [odd, {"role": "user", "content": "q\n\nnote"}]
