@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import jsontext
+from .anything import at
 from .request import Request, ResultPart, TextPart, Turn
 
 IN_JSON = "Answer in JSON."
@@ -34,9 +35,14 @@ def say_schema(request: Request) -> None:
 def noted(messages: Any, note: str, kind: str = "text") -> list[Any] | None:
     """Messages of an upstream's body with a note; None where none is a user's. kind: the type of a part that is a text."""
     turns = messages if isinstance(messages, list) else []
-    first = next((n for n, one in enumerate(turns) if isinstance(one, dict) and one.get("role") == "user" and one.get("content")), None)
+    first = next((number for number, one in enumerate(turns) if at(one, "role") == "user" and _is_content(one.get("content"))), None)
     if first is None:
         return None
     content = turns[first]["content"]
     extended: Any = f"{content}\n\n{note}" if isinstance(content, str) else [*content, {"type": kind, "text": note}]
     return [*turns[:first], turns[first] | {"content": extended}, *turns[first + 1 :]]
+
+
+def _is_content(value: Any) -> bool:
+    """Whether this says something, and is not for the upstream to refuse."""
+    return bool(value) and isinstance(value, str | list)

@@ -21,8 +21,9 @@ from . import errors, jsontext
 Frame = tuple[bytes, bytes]
 """The `event` field (b"" if absent) and the data: its lines joined by LF."""
 
-ERROR_LINE = b"error:"
-"""The name of a frame whose data was in a field `error` (llama.cpp until 2025, GPUStack), which clients ignore."""
+ERROR_LINE = b"\nerror"  # no event can have this name
+"""The name of a frame whose data was in a field `error` (llama.cpp until 2025, GPUStack), which clients ignore. The data is an object
+with a member `error`, or no JSON."""
 
 LIMIT = 16 * 2**20
 BOM = b"\xef\xbb\xbf"
@@ -198,8 +199,19 @@ def _parsed(block: bytes) -> Frame:
         elif name == b"error":
             error = value.strip()
     if error[:1] == b"{" and not data:
-        return ERROR_LINE, error
+        return ERROR_LINE, _as_error(error)
     return kind, b"\n".join(data)
+
+
+def _as_error(value: bytes) -> bytes:
+    """The value of such a line as each API reads an error: in a member `error`. What is no JSON stays as it is."""
+    try:
+        details = jsontext.loads(value)
+    except ValueError:
+        return value
+    if details.get("error") and isinstance(details["error"], dict | str):
+        return value
+    return b'{"error":%b}' % (value if details else b'{"message":""}')
 
 
 def is_whole(data: bytes) -> bool:

@@ -15,10 +15,6 @@ from typing import Any
 from .. import jsontext
 from ..anything import at
 from ..errors import Answered
-from ..sse import ERROR_LINE
-
-ERRORS = frozenset({b"error", ERROR_LINE})
-"""Names of a stream's frames that are errors, whatever their data looks like."""
 
 _LONGEST_PAGE = 500  # characters of a body that is not JSON
 _LONGEST_WAIT = 366 * 86_400  # seconds

@@ -12,7 +12,7 @@ from ..reply import Reply
 from ..sse import Frame
 from ..usage import Usage, from_chat, merged
 from .chunks import usage_of
-from .errors_in import ERRORS, error_of, is_error
+from .errors_in import error_of, is_error
 
 
 class Observer:
@@ -123,7 +123,7 @@ class Observer:
         if usage:
             self._usage = merged(self._usage, usage)
         self._tier = chunk.get("service_tier") or self._tier
-        if name in ERRORS or is_error(chunk):
+        if name == b"error" or is_error(chunk):
             self.error, self.counted = error_of(chunk), bool(usage)
             return
         self.bare += not choices

@@ -293,31 +293,46 @@ def leave_out_search(draft: ChatDraft) -> None:
     draft.drop("web_search_options")
 
 
-def describe_schema(draft: ChatDraft) -> None:
-    """Say the schema in words where the upstream takes none, and ask for JSON where it takes that."""
-    form = draft.body.get("response_format")
-    if at(form, "type") != "json_schema":
-        return
-    messages = outputs.noted(draft.body.get("messages"), outputs.in_words(at(form, "json_schema", "schema")))
-    if messages is not None:
-        draft.body["messages"] = messages
-    if messages is not None and draft.capabilities.c_json_object:
-        draft.body["response_format"] = {"type": "json_object"}
-        draft.adapt("output", member="response_format")
-        return
-    draft.drop("response_format")
-    if messages is not None:
-        draft.moved()
-
-
 def leave_out_output_beside_tools(draft: ChatDraft) -> None:
     if draft.body.get("tools"):
-        draft.drop("response_format")
+        _leave_out_output(draft)
 
 
 def leave_out_output_in_streams(draft: ChatDraft) -> None:
     if draft.body.get("stream") is True:
+        _leave_out_output(draft)
+
+
+def describe_schema(draft: ChatDraft) -> None:
+    """Say the schema in words where the upstream takes none, and ask for JSON where it takes that."""
+    if at(draft.body, "response_format", "type") != "json_schema":
+        return
+    if not draft.capabilities.c_json_object:
+        _leave_out_output(draft)
+    elif _say_schema(draft):
+        draft.body["response_format"] = {"type": "json_object"}
+        draft.adapt("output", member="response_format")
+    else:
         draft.drop("response_format")
+
+
+def _leave_out_output(draft: ChatDraft) -> None:
+    """A schema is said in words instead."""
+    in_words = _say_schema(draft)
+    draft.drop("response_format")
+    if in_words:
+        draft.moved()
+
+
+def _say_schema(draft: ChatDraft) -> bool:
+    """Say the schema in words, if there is one and somebody who says it."""
+    form = draft.body.get("response_format")
+    if at(form, "type") != "json_schema":
+        return False
+    messages = outputs.noted(draft.body.get("messages"), outputs.in_words(at(form, "json_schema", "schema")))
+    if messages is not None:
+        draft.body["messages"] = messages
+    return messages is not None
 
 
 RULES: tuple[Rule[ChatDraft], ...] = (
@@ -343,9 +358,10 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: can.openai_host, name_json),
     Rule(lambda can: not can.c_json_object, name_any_object),
     Rule(lambda can: can.openai_host and not can.c_web_search, leave_out_search, of="carried", rests_on="c_web_search"),
-    Rule(lambda can: not can.c_json_schema, describe_schema),
+    # before what asks for JSON in another way
     Rule(lambda can: not can.c_json_with_tools, leave_out_output_beside_tools),
     Rule(lambda can: not can.c_json_streams, leave_out_output_in_streams),
+    Rule(lambda can: not can.c_json_schema, describe_schema),
     Rule(lambda can: not can.c_developer_role, rename_developers, of="carried", rests_on="c_developer_role", walks=True),
     Rule(lambda can: can.c_single_system, join_systems, of="carried", walks=True),
     Rule(lambda can: not can.c_system_role, instruct_as_user, walks=True),

@@ -50,7 +50,7 @@ from ..usage import Usage, from_chat, merged
 from .calls_in import Slot, Slots
 from .chunks import choice_of, usage_of
 from .details_in import ANTHROPIC, Entry, Verbatim, entry_text, entry_value, is_shared, seals, with_opaque
-from .errors_in import ERRORS, error_of, is_error
+from .errors_in import error_of, is_error
 
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
 
@@ -235,7 +235,7 @@ class StreamDecoder:
         if usage:
             self._usage = merged(self._usage, usage)
         self._tier = chunk.get("service_tier") or self._tier
-        if name in ERRORS or is_error(chunk):
+        if name == b"error" or is_error(chunk):
             return with_usage(self._fault(error_of(chunk)), self.usage if usage else None)
         if choice is None:
             self._beside(chunk)

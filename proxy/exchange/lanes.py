@@ -145,15 +145,13 @@ class BytesLane:
         observer = self.observer
         feed = observer.feed
         frames = self._splitter.feed(chunk)
-        for frame in frames:
-            if frame[1][-1:] != b"}" and not is_whole(frame[1]):
-                self.events += frames.index(frame)
-                return self._cut(chunk, frame[1], errors.Garbled(NO_JSON, jsontext.described(frame[1])))
+        for number, frame in enumerate(frames):
+            if frame[0] == ERROR_LINE or (frame[1][-1:] != b"}" and not is_whole(frame[1])):
+                self.events += number
+                return self._cut(chunk, number, frame)
             feed(frame)
         self.events += len(frames)
         if observer.proof or observer.error is not None:
-            if observer.error is not None and (aside := _aside(frames)):
-                return self._cut(chunk, aside, observer.error)
             self.ended = True
             self.error = observer.error
         boundary = self._splitter.boundary
@@ -182,14 +180,20 @@ class BytesLane:
         self._rest[:] = text[end:]
         return done
 
-    def _cut(self, chunk: bytes, data: bytes, error: errors.GatewayError) -> bytes:
-        """An event with this data is none that a client can read: it gets what stood before it, and is told of the error."""
-        text = bytes(self._rest) + chunk
+    def _cut(self, chunk: bytes, number: int, frame: Frame) -> bytes:
+        """This frame of a read is none that a client can read: it gets the events before it, and is told, unless these ended the answer.
+
+        number: of the frames before it.
+        """
+        observer = self.observer
+        before = _before(bytes(self._rest) + chunk, number)
         self._rest.clear()
-        before = text[: max(text.find(data), 0)]
-        end = max((before.rfind(mark) + len(mark) for mark in _BLANK_LINES if mark in before), default=0)
-        self.break_off(error)
-        return self._edited(before[:end]) if self._edits else before[:end]
+        if observer.proof or observer.error is not None:
+            self.ended, self.error = True, observer.error
+        else:
+            observer.feed(frame)
+            self.break_off(observer.error or errors.Garbled(NO_JSON, jsontext.described(frame[1])))
+        return self._edited(before) if self._edits else before
 
     def _edited(self, whole: bytes) -> bytes:
         if self._reply.echo_model is None and not (self._reply.complete or self._shift):
@@ -255,7 +259,7 @@ class BytesLane:
         if self.error is None and not self.observer.completed(clean):
             self.break_off(errors.Truncated(INTERRUPTED))
         self._lacks_end = self.error is None and not self.observer.proof
-        if self.error is not None and _aside(last):
+        if self.error is not None and last and last[0][0] == ERROR_LINE:
             self.break_off(self.error)
             return b""
         if not last:
@@ -286,9 +290,15 @@ class BytesLane:
         return self._shape.keep_alive(self.events > 0)
 
 
-def _aside(frames: list[Frame]) -> bytes:
-    """The data of an error that stands where no client reads it; b"" if there is none."""
-    return next((data for name, data in frames if name == ERROR_LINE), b"")
+def _before(text: bytes, number: int) -> bytes:
+    """The bytes of the events before the one whose frame has so many frames before it, as a stream's reader counts them."""
+    splitter, before = Splitter(len(text)), bytearray()
+    for event in events_of(text):
+        number -= len(splitter.feed(event))
+        if number < 0:
+            break
+        before += event
+    return bytes(before)
 
 
 class NativeLane(BytesLane):

@@ -10,6 +10,8 @@ from dragoman.codecs import outputs
 from dragoman.codecs.capabilities import Capabilities
 from dragoman.codecs.registry import SHAPES, UPSTREAMS
 
+from .test_rules_of_carried_bodies import amended
+
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
 WORDS = outputs.in_words(SCHEMA)
 SAID = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "again"}]
@@ -48,3 +50,24 @@ def test_no_words_without_a_schema_or_a_user() -> None:
     assert outputs.noted("no list", WORDS) is None
     part = {"type": "text", "text": "q"}
     assert outputs.noted([{"role": "user", "content": [part]}], WORDS) == [{"role": "user", "content": [part, part | {"text": WORDS}]}]
+
+
+@pytest.mark.parametrize("content", [5, True, {"text": "q"}, "", [], None])
+def test_content_that_is_none_is_left_to_the_upstream(content: Any) -> None:
+    odd = {"role": "user", "content": content}
+    assert outputs.noted([odd], "note") is None
+    assert outputs.noted([odd, {"role": "user", "content": "q"}], "note") == [odd, {"role": "user", "content": "q\n\nnote"}]
+
+
+@pytest.mark.parametrize("flags", [{}, {"c.json_schema": False}, {"c.json_schema": False, "c.json_object": False}])
+@pytest.mark.parametrize(
+    ("refused", "more"),
+    [("c.json_with_tools", {"tools": [{"type": "function", "function": {"name": "f"}}]}), ("c.json_streams", {"stream": True})],
+)
+def test_a_schema_where_no_form_is_taken_beside_something_else(flags: dict[str, bool], refused: str, more: dict[str, Any]) -> None:
+    """It is dropped in any case; JSON is not asked for in another way only to be left out, and what is adapted are the messages."""
+    body = ASKED["chat"][0] | more
+    sent, dropped, adapted = amended("chat", flags | {refused: False}, body)
+    assert sent == {"messages": [{"role": "user", "content": f"q\n\n{WORDS}"}, *SAID[1:]]} | more
+    assert (dropped, adapted) == ("response_format", "messages")
+    assert SAID[0] == {"role": "user", "content": "q"}

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dragoman.codecs import errors, sse
-from dragoman.codecs.sse import Frame, Splitter
+from dragoman.codecs.sse import ERROR_LINE, Frame, Splitter
 
 from ..counting import counted
 
@@ -64,10 +64,13 @@ STREAMS: list[tuple[bytes, list[Frame], bool, bool]] = [
     (b"event: e\ndata: \n\n", [], True, False),
     (b"event: e\n\ndata: x\n\n", [(b"", b"x")], True, False),
     # a field that is none of the specification's
-    (b'error: {"a":1}\n\n', [(b"error:", b'{"a":1}')], True, False),
-    (b'data: x\n\nerror:{"a":1}\n\ndata: y\n\n', [(b"", b"x"), (b"error:", b'{"a":1}'), (b"", b"y")], True, False),
-    (b'error: {"a":1}', [(b"error:", b'{"a":1}')], False, False),
+    (b'error: {"a":1}\n\n', [(ERROR_LINE, b'{"error":{"a":1}}')], True, False),
+    (b'data: x\n\nerror:{"a":1}\n\ndata: y\n\n', [(b"", b"x"), (ERROR_LINE, b'{"error":{"a":1}}'), (b"", b"y")], True, False),
+    (b'error: {"a":1}', [(ERROR_LINE, b'{"error":{"a":1}}')], False, False),
+    (b'error: {"error":"a"}\n\n', [(ERROR_LINE, b'{"error":"a"}')], True, False),
+    (b"error: {a}\n\n", [(ERROR_LINE, b"{a}")], True, False),
     (b"error: no\n\nerror\n\n", [], True, False),
+    (b'event: error:\ndata: {"a":1}\n\n', [(b"error:", b'{"a":1}')], True, False),
     (b'data: x\nerror: {"a":1}\n\n', [(b"", b"x")], True, False),
     # the BOM is skipped where the stream begins, and only there
     (BOM + b"data: x\n\n", [(b"", b"x")], True, False),
@@ -149,7 +152,16 @@ def frame_of(lines: list[bytes]) -> Frame:
     fields = [line.partition(b":") for line in lines]
     last = next((value.strip() for name, _, value in reversed(fields) if name == b"error"), b"")
     aside = last[:1] == b"{" and all(name != b"data" for name, _, _ in fields)
-    return (b"error:", last) if aside else event_of(lines)
+    return (ERROR_LINE, as_error(last)) if aside else event_of(lines)
+
+
+def as_error(text: bytes) -> bytes:
+    if not is_whole(text):
+        return text
+    value = json.loads(text.decode("utf-8", "replace"))
+    if value.get("error") and isinstance(value["error"], dict | str):
+        return text
+    return b'{"error":' + (text if value else b'{"message":""}') + b"}"
 
 
 def by_the_letter(stream: bytes) -> tuple[list[Frame], bool]:

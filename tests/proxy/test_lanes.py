@@ -100,6 +100,60 @@ def test_an_error_where_no_client_reads_it(caller: str, last: bytes, size: int) 
     assert lane.error is not None
 
 
+BEGUN = {
+    "chat": DELTA,
+    "messages": START
+    + b'event: content_block_start\ndata: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":"Hi"}}\n\n',
+    "responses": b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","output_index":0,"delta":"Hi"}\n\n',
+    "gemini": b'data: {"candidates":[{"content":{"parts":[{"text":"Hi"}]}}]}\n\n',
+}
+
+
+@pytest.mark.parametrize("api", BEGUN)
+@pytest.mark.parametrize("value", [b'{"code":500,"message":"Hi","type":"server_error"}', b"{}", b"{broken}", b'{"broken'])
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_such_an_error_in_every_api(api: str, value: bytes, size: int) -> None:
+    """Whatever its value is: the caller gets the events before it, one error in its API, and nothing behind that."""
+    stream = BEGUN[api] + b"error: " + value + b"\n\n" + BEGUN[api]
+    for lane in (
+        BytesLane(Reply(Request(api, "m", {}, True)), api, 1 << 20),
+        EventsLane(Reply(Request("chat", "m", {}, True)), api, "chat", 1 << 20),
+    ):
+        sent = b"".join(lane.feed(stream[at : at + size]) for at in range(0, len(stream), size) if not lane.ended)
+        assert lane.ended
+        assert lane.error is not None
+        assert isinstance(lane.error, errors.Garbled) == (b"broken" in value)
+        if isinstance(lane, BytesLane):
+            assert sent == BEGUN[api]
+            assert lane.untold
+        assert lane.close().count(b"error") >= 1
+
+
+TELLING = b'data: {"error":{"message":"failed"}}\n\n'
+SECOND = b'error: {"message":"failed"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("before", "untold"),
+    [
+        (DELTA + TELLING, False),  # it has been told already
+        (DELTA + b"data: [DONE]\n\n", False),  # the answer is complete
+        (b'data: {"choices":[{"index":0,"delta":{"content":"failed {}"}}]}\n\n', True),
+        (DELTA + b': {"message":"failed"}\n\nerror: no\n\n' + DELTA, True),
+        (DELTA.replace(b"\n", b"\r\n"), True),
+        (b'data: {"choices":\ndata: [{"index":0,"delta":{"content":"Hi"}}]}\n\n', True),
+    ],
+)
+@pytest.mark.parametrize("last", [SECOND, b"error: {}\n\n", b"data: failed\n\n", b'data: [\ndata: failed {"\n\n'])
+def test_an_event_that_nobody_can_read_takes_nothing_else_with_it(before: bytes, last: bytes, untold: bool) -> None:
+    """Its data stand in other events, too, and in one read with them."""
+    for parts in ([before + last + DELTA], [before, last, DELTA]):
+        lane = BytesLane(Reply(Request("chat", "m", {}, True)), "chat", 1 << 20)
+        assert b"".join(lane.feed(part) for part in parts if not lane.ended) == before
+        assert lane.untold == untold
+        assert (b"error" in lane.close()) == untold
+
+
 def delta(text: str) -> bytes:
     return b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % text.encode()
 
