@@ -15,6 +15,7 @@ import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
 from dragoman.codecs import errors
+from dragoman.proxy.memory.stores import Away
 
 from ..attack.servers import Server
 from ..conftest import Running, free_port
@@ -22,7 +23,13 @@ from .provider import Provider
 
 WORKERS = 2
 
-_REFUSED = {kind.__name__.lower() for kind in (errors.ClientFault, *errors.ClientFault.__subclasses__(), errors.Unconfigured)}
+
+def _names(kind: type[errors.GatewayError]) -> set[str]:
+    """As the log has them, of a kind of error and of those that are of its kind."""
+    return {kind.__name__.lower()}.union(*map(_names, kind.__subclasses__()))
+
+
+_NOT_OF_UPSTREAMS = set().union(*map(_names, (errors.ClientFault, errors.Unconfigured, errors.LocalBug, Away)))
 _LISTENS = (b"model ", b"models ", b"admin ")  # what `serve` says at its start
 _ENTRY = '  - {{model: "{model}", name: "{name}", provider_interface: {dialect}, base_url: "http://127.0.0.1:{port}/v1", {more}}}'
 
@@ -129,9 +136,12 @@ class Soaked:
             ("output", tokens.get("output", 0)),
             ("left", line.get("client_left", False)),
             ("further", line.get("attempts", 1) - 1),
-            ("failed", sum(_of_upstream(one) for one in tried)),
         ):
             self.lines.sums[name] += count
+        for one in tried:
+            _, failed, kind = one.partition("; failed, ")
+            if failed and (kind := kind.partition(":")[0]) not in _NOT_OF_UPSTREAMS:
+                self.lines.sums["failed: " + kind] += 1
 
     # ---- the metrics ----
 
@@ -141,7 +151,7 @@ class Soaked:
             families = list(text_string_to_metric_families(answer.read().decode()))
         samples = [sample for family in families for sample in family.samples]
         found, streams = Counts(), 0.0
-        names = {"client_disconnects": "left", "retries": "further", "fallbacks": "further", "upstream_errors": "failed"}
+        names = {"client_disconnects": "left", "retries": "further", "fallbacks": "further"}
         for sample in samples:
             name = sample.name.removeprefix("dragoman_").removesuffix("_total")
             if name == "requests":
@@ -150,6 +160,8 @@ class Soaked:
                 found.sums[sample.labels["kind"]] += int(sample.value)
             elif name in names:
                 found.sums[names[name]] += int(sample.value)
+            elif name == "upstream_errors":
+                found.sums["failed: " + sample.labels["kind"]] += int(sample.value)
             elif name == "streams_open":
                 streams += sample.value
             elif name == "log_lines_dropped":
@@ -172,12 +184,6 @@ class Soaked:
     def reload(self, config: str) -> None:
         self.file.write_text(config)
         self.running.process.send_signal(signal.SIGHUP)
-
-
-def _of_upstream(tried: str) -> bool:
-    """Whether an attempt, as the log has it, failed at its upstream, and was not refused before."""
-    _, failed, kind = tried.partition("; failed, ")
-    return bool(failed) and kind.partition(":")[0] not in _REFUSED
 
 
 def free_ports() -> dict[str, int]:
