@@ -104,18 +104,20 @@ def media_type(text: str) -> str:
 
 def sniff(data: str) -> str:
     """The media type by the first bytes of clean base64: jpeg, png, gif, webp or pdf; "" if unknown."""
-    head = binascii.a2b_base64(data[:24])
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
+    return _sniffed(data, _MAGIC, b"WEBP", "image/webp")
 
 
 def sniff_sound(data: str) -> str:
     """The media type of sound by the first bytes of clean base64: wav, mp3, ogg, flac or aac; "" if unknown."""
+    return _sniffed(data, _SOUND, b"WAVE", WAV)
+
+
+def _sniffed(data: str, table: tuple[tuple[bytes, str], ...], form: bytes, riff: str) -> str:
+    """form: of the RIFF files that are of the type `riff`."""
     head = binascii.a2b_base64(data[:24])
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        return WAV
-    return next((kind for magic, kind in _SOUND if head.startswith(magic)), "")
+    if head[:4] == b"RIFF" and head[8:12] == form:
+        return riff
+    return next((kind for magic, kind in table if head.startswith(magic)), "")
 
 
 def decoded_text(data: str, path: Path) -> str:

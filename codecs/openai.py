@@ -9,10 +9,9 @@ import hashlib
 import re
 from typing import Any
 
-from . import jsontext, schema
+from . import jsontext, outputs, schema
 from .anything import dicts_of
-from .outputs import IN_JSON, noted
-from .request import OutputFormat, Request, ResultPart, TextPart, Tool, Turn
+from .request import OutputFormat, Request, TextPart, Tool
 
 # other operations with a model, some of which upstreams of OpenAI's family serve
 OPERATIONS = re.compile(r"/(?:embeddings|completions|moderations|rerank|images/[a-z]+|audio/[a-z]+)")
@@ -61,13 +60,13 @@ def name_json(request: Request) -> None:
     setting = request.settings.get("output")
     if setting is None or setting.value.kind != "json_object" or not request.habits.silent_json:
         return
-    for number, turn in enumerate(request.turns):
-        if any(isinstance(part, TextPart) and "json" in part.text.lower() for part in turn.parts):
-            return
-        if turn.role == "user" and not any(isinstance(part, ResultPart) for part in turn.parts):
-            request.ledger.adapt(setting.value.path)
-            request.turns[number] = Turn(turn.role, [*turn.parts, TextPart(IN_JSON, turn.path)], turn.path)
-            return
+    first = outputs.first_of_user(request)
+    if first is None:
+        return
+    parts = (part for turn in request.turns[: first + 1] for part in turn.parts)
+    if not any(isinstance(part, TextPart) and "json" in part.text.lower() for part in parts):
+        request.ledger.adapt(setting.value.path)
+        outputs.note(request, first, outputs.IN_JSON)
 
 
 def saying_json(messages: Any, kind: str) -> list[Any] | None:
@@ -78,7 +77,7 @@ def saying_json(messages: Any, kind: str) -> list[Any] | None:
     turns = messages if isinstance(messages, list) else []
     if any("json" in text.lower() for message in turns for text in _texts(message)):
         return None
-    return noted(turns, IN_JSON, kind)
+    return outputs.noted(turns, outputs.IN_JSON, kind)
 
 
 def _texts(message: Any) -> list[str]:

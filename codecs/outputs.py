@@ -25,21 +25,34 @@ def say_schema(request: Request) -> None:
     setting = request.settings.get("output")
     if setting is None or setting.value.schema is None:
         return
+    first = first_of_user(request)
+    if first is not None:
+        note(request, first, in_words(setting.value.schema))
+        request.ledger.adapt((request.habits.turns_at,))
+
+
+def first_of_user(request: Request) -> int | None:
+    """The place of the first turn that a user says something in; None if there is none."""
     for number, turn in enumerate(request.turns):
         if turn.role == "user" and not any(isinstance(part, ResultPart) for part in turn.parts):
-            request.turns[number] = Turn(turn.role, [*turn.parts, TextPart(in_words(setting.value.schema), turn.path)], turn.path)
-            request.ledger.adapt((request.habits.turns_at,))
-            return
+            return number
+    return None
 
 
-def noted(messages: Any, note: str, kind: str = "text") -> list[Any] | None:
-    """Messages of an upstream's body with a note; None where none is a user's. kind: the type of a part that is a text."""
+def note(request: Request, number: int, text: str) -> None:
+    """Add a text to the end of a turn."""
+    turn = request.turns[number]
+    request.turns[number] = Turn(turn.role, [*turn.parts, TextPart(text, turn.path)], turn.path)
+
+
+def noted(messages: Any, text: str, kind: str = "text") -> list[Any] | None:
+    """Messages of an upstream's body with a text more; None where none is a user's. kind: the type of a part that is a text."""
     turns = messages if isinstance(messages, list) else []
     first = next((number for number, one in enumerate(turns) if at(one, "role") == "user" and _is_content(one.get("content"))), None)
     if first is None:
         return None
     content = turns[first]["content"]
-    extended: Any = f"{content}\n\n{note}" if isinstance(content, str) else [*content, {"type": kind, "text": note}]
+    extended: Any = f"{content}\n\n{text}" if isinstance(content, str) else [*content, {"type": kind, "text": text}]
     return [*turns[:first], turns[first] | {"content": extended}, *turns[first + 1 :]]
 
 

@@ -349,7 +349,7 @@ def format_renamed(body: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
     if "output_format" not in body:
         return body, None
     format = {"format": body["output_format"]} if body["output_format"] is not None else {}
-    whole = format | (dict_of(body, "output_config"))
+    whole = format | dict_of(body, "output_config")
     rest = {name: value for name, value in body.items() if name not in ("output_format", "output_config")}
     return (rest | {"output_config": whole} if whole else rest), ("output_format",)
 
