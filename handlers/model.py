@@ -37,8 +37,7 @@ class Serving(Handler):
 
     def initialize(self, gateway: Gateway) -> None:
         super().initialize(gateway)
-        self.key = travel.key(self.request.headers, self.shape)
-        self.credential = travel.credential(self.request.headers, self.shape)
+        self.key, self.credential = travel.keys(self.request.headers, self.shape)
         self._exchange: Exchange | None = None
         self._client: Client | None = None  # while stored events are sent
 

@@ -68,8 +68,7 @@ class Objects(Serving):
             raise
         # before anything is checked: the shape decides which of several headers has the key
         self.shape = objects.shape_of(self._place, self.request.headers).name  # type: ignore[misc]
-        self.key = travel.key(self.request.headers, self.shape)
-        self.credential = travel.credential(self.request.headers, self.shape)
+        self.key, self.credential = travel.keys(self.request.headers, self.shape)
         self.guard()
         if self._passes():
             self._send_on()

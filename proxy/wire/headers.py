@@ -195,7 +195,13 @@ def request_id(proposed: str | None, nonce: str) -> str:
 
 def key(headers: Mapping[str, str], shape: str) -> str | None:
     """What admits the caller: the gateway's key in its own header, else the credential."""
-    return headers.get(KEY, "").strip() or credential(headers, shape)
+    return keys(headers, shape)[0]
+
+
+def keys(headers: Mapping[str, str], shape: str) -> tuple[str | None, str | None]:
+    """What admits the caller, and its credential."""
+    own = credential(headers, shape)
+    return headers.get(KEY, "").strip() or own, own
 
 
 def credential(headers: Mapping[str, str], shape: str) -> str | None:

@@ -201,10 +201,11 @@ class Head(NamedTuple):
 
     def keeps_alive(self) -> bool:
         """Whether the head allows another request on the connection."""
-        options = [option.strip().lower() for option in self.headers.get("Connection", "").split(",")]
+        if (options := self.headers.get("Connection")) and "close" in [option.strip() for option in options.lower().split(",")]:
+            return False
         # both framings at once: an intermediary may have seen another end of the body
         doubtful = "Transfer-Encoding" in self.headers and "Content-Length" in self.headers
-        return self.minor >= 1 and "close" not in options and not doubtful
+        return self.minor >= 1 and not doubtful
 
 
 class HeadReader:
@@ -303,11 +304,12 @@ class Counted(BodyReader):
         if left > 0:
             self.left = left
             return data
-        payload, self.rest = data[: self.left], data[self.left :]
+        if left < 0:
+            data, self.rest = data[:left], data[left:]
+            self.reusable = False
         self.left = 0
         self._end()
-        self.reusable = left == 0
-        return payload
+        return data
 
 
 class UntilClose(BodyReader):
@@ -467,17 +469,21 @@ def body_reader(method: str, head: Head) -> BodyReader:
     """The reader for the body of the response to a `method` request (RFC 9112, section 6.3). Raises Garbled."""
     if not _has_body(method, head):
         return Counted(0)
-    coding = head.headers.get("Transfer-Encoding", "identity").strip().lower()
-    if coding == "chunked":
-        return Chunked()
-    if coding != "identity":
-        raise _garbled("unknown transfer coding")
-    lengths = {length.strip() for length in head.headers.get("Content-Length", "").split(",")}
-    if lengths == {""}:
-        return UntilClose()
-    length = lengths.pop()
-    if lengths or not _LENGTH.fullmatch(length):
-        raise _garbled("malformed Content-Length")
+    coding = head.headers.get("Transfer-Encoding")
+    if coding is not None:
+        coding = coding.strip().lower()
+        if coding == "chunked":
+            return Chunked()
+        if coding != "identity":
+            raise _garbled("unknown transfer coding")
+    length = head.headers.get("Content-Length", "")
+    if not _LENGTH.fullmatch(length):
+        lengths = {one.strip() for one in length.split(",")}
+        length = lengths.pop()
+        if not (lengths or length):
+            return UntilClose()
+        if lengths or not _LENGTH.fullmatch(length):
+            raise _garbled("malformed Content-Length")
     return Counted(int(length))
 
 
@@ -656,7 +662,8 @@ def inflater(method: str, head: Head) -> codings.Inflater | None:
 
     Raises Garbled for an unsupported coding.
     """
-    named = codings.named(head.headers.get("Content-Encoding", ""))
+    coding = head.headers.get("Content-Encoding")
+    named = codings.named(coding) if coding else ()
     if not named or not _has_body(method, head):
         return None
     if len(named) > 1 or named[0] not in codings.ZLIB:

@@ -172,7 +172,7 @@ class UpstreamClient(AsyncHTTPClient):
         if request.producer is not None:
             length = http1.CHUNKED if request.length is None else request.length
         headers = request.headers
-        fields = headers.get_all() if isinstance(headers, HTTPHeaders) else headers.items() if headers else ()
+        fields = headers.items() if isinstance(headers, dict) else headers.get_all()
         if proxy is None or secure:
             return origin, http1.request_head(request.method, target, netloc, fields, length)
         head = http1.request_head(request.method, f"http://{netloc}{target}", netloc, fields, length)
