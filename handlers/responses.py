@@ -17,7 +17,7 @@ from ..proxy.exchange import resuming
 from ..proxy.exchange.operation import COMPACT, RESPONSE_CANCEL, RESPONSE_DELETE, RESPONSE_INPUT, RESPONSE_READ, Operation
 from ..proxy.exchange.refusal import own_headers
 from ..proxy.memory.records import Native, Record, known, listed
-from ..proxy.routing.router import Candidate
+from ..proxy.routing.candidate import Candidate
 from ..proxy.websocket.session import Opening, Session
 from ..proxy.wire import headers as travel
 from ..proxy.wire import pages, websocket

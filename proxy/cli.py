@@ -228,7 +228,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from .. import conf
     from .process import start
-    from .routing.router import check_lines
+    from .routing.check import check_lines
 
     try:
         config = conf.load(arguments.config, os.environ)

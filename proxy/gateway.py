@@ -33,11 +33,12 @@ from .keys.quota import Counters, LocalCounters, Quota
 from .memory import recent, stores
 from .memory.turn import State
 from .routing.balance import Balance
+from .routing.candidate import Candidate
 from .routing.discovery import Discovery
 from .routing.ejection import Ejection
 from .routing.health import Health
 from .routing.listing import Listing
-from .routing.router import Candidate, Router
+from .routing.router import Router
 from .telemetry.metrics import Metrics
 from .wire import egress
 from .wire.bodies import Bodies

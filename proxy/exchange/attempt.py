@@ -28,7 +28,8 @@ from ...codecs.shape import Collector
 from ...codecs.usage import Usage
 from ..credentials.credential import Credential
 from ..memory.expansion import compacts
-from ..routing.router import REFUSED, Candidate
+from ..routing.candidate import Candidate
+from ..routing.router import REFUSED
 from ..routing.signing import located, sign
 from ..wire import bodies
 from ..wire import headers as travel

@@ -21,7 +21,7 @@ from ...codecs.reply import Reply, Unsaid
 from ...codecs.shape import Encoder, Observer
 from ...codecs.sse import Frame
 from ...codecs.usage import Usage, added
-from ..routing.router import Candidate
+from ..routing.candidate import Candidate
 from ..wire import bodies
 from .lanes import BytesLane, EventsLane
 from .spent import used

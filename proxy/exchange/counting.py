@@ -11,7 +11,7 @@ from ...codecs.carrier import Carrier
 from ...codecs.lessons import Lesson
 from ...codecs.request import Request
 from ...codecs.shape import TokenCount
-from ..routing.router import Candidate
+from ..routing.candidate import Candidate
 
 if TYPE_CHECKING:
     from .attempt import Attempt

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...codecs.dialect import FAILED, Dialect
 from ...codecs.reply import Reply
 from ...conf.model import AUTO, Responses
-from ..routing.router import Candidate
+from ..routing.candidate import Candidate
 
 if TYPE_CHECKING:
     from .exchange import Exchange

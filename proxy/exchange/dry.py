@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...codecs import errors, jsontext
 from ..keys import secrets
-from ..routing.router import Candidate
+from ..routing.candidate import Candidate
 from ..wire import bodies
 from . import counting, question
 from .attempt import HEADER_LANES, Attempt

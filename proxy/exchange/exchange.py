@@ -35,7 +35,8 @@ from ..memory.background import Job
 from ..memory.expansion import Expansion, allowed
 from ..memory.recent import Lane
 from ..memory.turn import Turn
-from ..routing.router import Candidate, Route
+from ..routing.candidate import Candidate
+from ..routing.router import Route
 from ..telemetry.account import Via
 from ..wire import bodies
 from ..wire import headers as travel

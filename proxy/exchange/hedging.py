@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ...codecs import effects, errors
 from ...codecs.errors import GatewayError
-from ..routing.router import Candidate
+from ..routing.candidate import Candidate
 from ..wire import bodies
 from .waiting import seen
 

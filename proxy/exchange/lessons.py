@@ -11,7 +11,7 @@ from typing import Any
 
 from ...codecs.capabilities import Capabilities
 from ...codecs.lessons import Lesson, known
-from ..routing.router import Candidate
+from ..routing.candidate import Candidate
 
 SECONDS = 3600.0
 MODELS = 1000  # at most, of all upstreams: names that a wildcard lets through come from outside

@@ -24,7 +24,7 @@ from ...codecs.shape import Shape
 from ...conf.model import Aws
 from ..memory import upstream_names
 from ..memory.records import Native
-from ..routing.router import Candidate
+from ..routing.candidate import Candidate
 from ..wire import bodies
 from .operation import Operation
 

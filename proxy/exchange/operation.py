@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ...codecs import errors
 from ...codecs.registry import SHAPES, STATEFUL, USUAL
-from ..routing.router import Candidate
+from ..routing.candidate import Candidate
 
 if TYPE_CHECKING:
     from .exchange import Exchange

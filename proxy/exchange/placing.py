@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...codecs.opening import digest, opening
-from ..routing.router import TOO_LONG, Candidate
+from ..routing.candidate import Candidate
+from ..routing.router import TOO_LONG
 from ..wire import bodies
 from ..wire.headers import SESSIONS
 from .spent import read

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ...codecs import errors, jsontext, scrub, splice
 from ...codecs.ledger import Ledger
 from ...codecs.usage import Usage, from_chat, from_responses
-from ..routing.router import Candidate
+from ..routing.candidate import Candidate
 from .lanes import INTERRUPTED
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...codecs import errors
 from ...conf.model import Provider
-from ..routing.router import Candidate
+from ..routing.candidate import Candidate
 
 # what another candidate could do better: everything that is not the request's own fault
 _RETRIED_KINDS = frozenset({"bad_gateway", "upstream_auth", "server", "overloaded", "timeout", "rate_limit"})

@@ -21,9 +21,10 @@ from ..keys.gate import Gate
 from ..keys.identity import Identity
 from ..keys.quota import Quota
 from ..routing.balance import Balance
+from ..routing.candidate import Candidate
 from ..routing.ejection import Ejection
 from ..routing.listing import Listing
-from ..routing.router import Candidate, Router
+from ..routing.router import Router
 from ..telemetry.account import Account
 from ..telemetry.metrics import Metrics
 from ..wire import bodies

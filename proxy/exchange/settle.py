@@ -15,7 +15,7 @@ from ...codecs import errors
 from ...conf import providers
 from ...conf.model import Price
 from ..keys.cost import charged
-from ..routing.router import Candidate, described
+from ..routing.candidate import Candidate, described
 from ..telemetry import LEFT
 from ..telemetry import log as journal
 from ..telemetry.account import LONGEST_MODEL, Account, Call, Target, error_kind, failure

@@ -13,7 +13,7 @@ from ...codecs.reply import Reply
 from ...codecs.sse import Frame, event_frame, safe_json
 from ..memory.answers import own_answer
 from ..memory.turn import Turn
-from ..routing.router import Candidate
+from ..routing.candidate import Candidate
 from .lanes import INTERRUPTED, NO_JSON, BytesLane, NativeLane
 
 Item = dict[str, Any]

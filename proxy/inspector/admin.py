@@ -17,7 +17,8 @@ from ...conf.model import Config
 from ..keys.gate import Gate
 from ..routing import survey
 from ..routing.balance import Balance
-from ..routing.router import Candidate, Router, ServedModel
+from ..routing.candidate import Candidate
+from ..routing.router import Router, ServedModel
 from .links import Note
 from .ring import Ring
 

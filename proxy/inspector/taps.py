@@ -26,7 +26,7 @@ from ...codecs import events as ev
 from ...codecs.shape import Decoder
 from ...codecs.sse import Frame
 from ..keys import secrets
-from ..routing.router import described
+from ..routing.candidate import described
 from ..telemetry import log as journal
 from ..telemetry.account import Account, error_kind
 from . import redaction as redact

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...codecs import errors, responses
 from ...codecs.ledger import Ledger
-from ..routing.router import Candidate
+from ..routing.candidate import Candidate
 from ..wire import bodies
 from . import input_items, upstream_names
 from .conversations import conversation_id

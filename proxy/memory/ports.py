@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...codecs import errors, splice
 from ...conf.model import Config
-from ..routing.router import Candidate, Router
+from ..routing.candidate import Candidate
+from ..routing.router import Router
 from .records import Item
 
 if TYPE_CHECKING:

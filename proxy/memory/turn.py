@@ -23,7 +23,7 @@ from ...codecs.registry import STATEFUL
 from ...codecs.reply import Reply
 from ...codecs.request import Request
 from ...codecs.usage import from_responses
-from ..routing.router import Candidate
+from ..routing.candidate import Candidate
 from . import input_items, upstream_names
 from .answers import own_answer, response_id, sound
 from .background import ANNOUNCED, Background, Job

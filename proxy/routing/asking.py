@@ -7,7 +7,7 @@ from typing import Any
 
 from ..credentials.credential import Answer, Credential
 from ..wire.upstream import UpstreamClient, UpstreamRequest
-from .router import Candidate
+from .candidate import Candidate
 from .signing import located, sign
 
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}

@@ -17,7 +17,7 @@ from hashlib import blake2b
 from math import exp, log
 from typing import Any
 
-from .router import Candidate
+from .candidate import Candidate
 
 MOVED = 4096  # conversations that are remembered at another candidate than their own
 MOVED_FOR = 3600.0  # seconds since their last request

@@ -19,7 +19,7 @@ from ...conf.model import Provider
 from ..wire import bodies
 from ..wire.upstream import UpstreamClient
 from .asking import asked
-from .router import Candidate
+from .candidate import Candidate
 
 log = logging.getLogger("dragoman")
 

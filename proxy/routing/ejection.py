@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...codecs import errors
-from .router import Candidate
+from .candidate import Candidate
 
 FIRST = 5.0  # seconds of ejection after a first failure, doubled by each further one
 LONGEST = 60.0  # seconds

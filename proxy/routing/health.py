@@ -16,8 +16,9 @@ from ...codecs import errors, jsontext
 from ...codecs.registry import USUAL
 from ..wire.upstream import UpstreamClient
 from .asking import asked
+from .candidate import Candidate
 from .ejection import Ejection
-from .router import Candidate, Router
+from .router import Router
 
 log = logging.getLogger("dragoman")
 

@@ -1,34 +1,28 @@
 """Routing: from the model of a request to the upstreams that can serve it, in the order to try.
 
 Plans are computed when the configuration is loaded, so that a request costs one dictionary look-up. Names that match a wildcard are
-resolved on first use and cached, up to a bound. Candidate.reason, Router.explain and check_lines show each decision and its reason.
+resolved on first use and cached, up to a bound. Candidate.reason, Router.explain and check.py show each decision and its reason.
 This module does not send or retry anything: that is the exchange's task.
 """
 
 from __future__ import annotations
 
 import hashlib
-import ssl
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
-from ...codecs.betas import Betas
 from ...codecs.capabilities import Capabilities
-from ...codecs.carrier import Carrier
-from ...codecs.carriers import CARRIERS
-from ...codecs.errors import Missing, NoCandidate, NoCredential, Unconfigured
-from ...codecs.registry import SHAPES, STATEFUL, UPSTREAMS, USUAL, in_order, of_api
-from ...codecs.rules import Rule, for_carried
-from ...codecs.shape import Shape
+from ...codecs.errors import Missing, NoCandidate
+from ...codecs.registry import SHAPES, STATEFUL, of_api
 from ...conf import clouds, facts, providers
 from ...conf.catalog import Catalog, Entry, Match
-from ...conf.model import Aws, Config, Edits, Facts, Price, Provider, RetryPolicy
-from ..credentials.credential import Credential, Fault
+from ...conf.model import Aws, Config, Facts, Price, Provider, RetryPolicy
 from ..credentials.source import Source
 from ..wire.egress import Contexts
+from .apis import carrier_of, endpoint, spoken
+from .candidate import Candidate, described
 
 LONGEST_NAME = 256  # characters
 _STEPS = frozenset({".", ".."})  # parts of a path that a server takes away, with what is before them
@@ -39,140 +33,6 @@ NO_FACTS = Facts()
 Lists = Callable[[bytes], Mapping[str, Mapping[str, object]]]
 """(seed of a wildcard's entry) → the models that its upstream lists, and what it says of each."""
 NO_NOTES: Mapping[tuple[str, str], str] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
-    """One upstream that can serve a request, and how to call it. Compared and hashed by identity, which is fast."""
-
-    provider: Provider
-    model: str  # the upstream's name of the model
-    shape: str  # the upstream's shape, a name in codecs.registry
-    url: str  # for a response that is not streamed
-    capabilities: Capabilities
-    reason: str
-    echo: str | None = None  # the `model` that the caller's response shows; None leaves the upstream's
-    price: Price | None = None
-    context: ssl.SSLContext | None = None  # of TLS to it, if it has certificates of its own
-    source: Source | None = field(default=None, repr=False)  # of a credential that ends; the entry's `way`
-    stores: tuple[str, ...] = ()  # collections of objects that it is known to have; only of accounts()
-    others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
-    seed: bytes = b""  # of this upstream and model, alike in every process and after a reload
-    carrier: Carrier | None = None  # how the API travels there, if not as at its own vendor
-    # derived once, as every request reads them several times
-    name: str = field(init=False)  # `provider/model`, for headers, logs and metrics
-    speaks: Shape = field(init=False, repr=False)  # the upstream's shape
-    rules: tuple[Rule[Any], ...] = field(init=False, repr=False)  # for bodies of its own API; most upstreams have none
-    walks: bool = field(init=False, repr=False)  # whether to find what it refuses of a body takes long
-    betas: Betas | None = field(init=False, repr=False)  # the values of `anthropic-beta` that it takes; None: all
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", f"{self.provider.provider}/{self.model}")
-        object.__setattr__(self, "speaks", UPSTREAMS[self.shape])
-        object.__setattr__(self, "rules", for_carried(self.speaks.rules, self.capabilities))
-        object.__setattr__(self, "walks", any(rule.walks for rule in self.rules))
-        betas = self.provider.betas(self.capabilities.v_betas if self.speaks.betas_at else None)
-        object.__setattr__(self, "betas", None if betas is None else Betas(betas))
-
-    @property
-    def called(self) -> str:
-        """For messages: `name`, after the entry's configured name if it has one, which distinguishes two entries of one model."""
-        entry = self.provider
-        return self.name if entry.name in (entry.model, self.name) else f"{entry.name} ({self.name})"
-
-    @property
-    def base_url(self) -> str:
-        """The prefix of all URLs of this upstream's API."""
-        return self.speaks.base(self.provider.base_url)
-
-    def endpoint(self, stream: bool, query: str, capabilities: Capabilities | None = None) -> str:
-        """The URL of a request. query: the caller's, with its question mark, or "". capabilities: as far as they are learned."""
-        if self.carrier is not None:
-            return self.carrier.url(self.base_url, self.model, stream, (capabilities or self.capabilities).at_detour) + self._query("")
-        return self.speaks.endpoint(self.provider.base_url, self.model, stream, self._query(query))
-
-    def beside(self, path: str, query: str = "", *, of_model: bool = False) -> str:
-        """The URL of another path than the API's own. query: the caller's. of_model: the upstream may have the model in the path."""
-        before = self.carrier.beside.replace("{model}", quote(self.model, safe="")) if of_model and self.carrier is not None else ""
-        return self.speaks.join(self.base_url + before, path) + self._query(query)
-
-    def _query(self, query: str) -> str:
-        """A caller's query with the entry's own in the place of what is its to say."""
-        own = self.provider.query
-        if own is None:
-            return query
-        rest = [pair for pair in query[1:].split("&") if pair and unquote(pair.partition("=")[0]).lower() != "api-version"]
-        merged = "&".join([own, *rest] if own else rest)
-        return f"?{merged}" if merged else ""
-
-    @property
-    def domain(self) -> str:
-        """The domain in which opaque reasoning from this upstream can be sent back."""
-        return self.capabilities.reasoning_domain or self.provider.provider
-
-    @property
-    def built_in(self) -> bool:
-        """Whether the gateway itself answers (the demo models), without an upstream."""
-        return self.provider.interface == "demo"
-
-    @property
-    def acts(self) -> bool:
-        """Whether what the operator makes of each request has effects at the upstream (`request`). Where `store` is removed responses are
-        stored.
-        """
-        edits = self.provider.edits
-        return edits is not None and (edits.acts or (self.speaks.stateful and "store" in edits.remove))
-
-    def amended(self, body: dict[str, Any]) -> dict[str, Any]:
-        """A body with the members that the operator sets as a whole, to tell what the upstream will make of it."""
-        return body if self.provider.edits is None else {**body, **dict(self.provider.edits.set)}
-
-    async def grant(self) -> Credential | None:
-        """The credential of `source` to send, None without a source; waits only when there is no good one.
-
-        Raises Unconfigured when there is none to be had, NoCredential when it could not be got.
-        """
-        if self.source is None:
-            return None
-        credential = self.source.ready()
-        if credential is not None:
-            return credential
-        try:
-            return await self.source.fresh()
-        except Fault as fault:
-            kind = Unconfigured if fault.missing else NoCredential
-            message = f"The gateway has no credential for {self.provider.name}: {fault.message}."
-            raise kind(message, should_retry=fault.passing) from None
-
-    def headers(self, credential: str | None = None, granted: Credential | None = None) -> dict[str, str]:
-        """The configured headers and the credential to send, by lower-case name, in a new dict.
-
-        credential: the caller's, sent only to a provider with `passthrough_auth`. granted: by `source`. Raises Unconfigured when the
-        provider's key is not in the environment.
-        """
-        provider = self.provider
-        key = credential if provider.passthrough_auth else provider.access_key
-        if key:
-            headers = dict(_authorization(provider, self.speaks, key))
-        elif granted is not None:
-            headers = granted.headers
-        elif provider.access_key_missing and not provider.passthrough_auth:
-            raise Unconfigured(
-                f"The gateway has no credential for {provider.name}: {provider.access_key_missing} is not set in its environment."
-            )
-        else:
-            headers = {}
-        if provider.http_host:
-            headers["host"] = provider.http_host
-        headers.update((name.lower(), value) for name, value in provider.headers)
-        return headers
-
-    def without_removed(self, headers: dict[str, str]) -> dict[str, str]:
-        """Remove the headers that the operator wants removed (`request.headers.remove`). Changes `headers`, and returns it."""
-        edits = self.provider.edits
-        for name in () if edits is None else edits.remove_headers:
-            headers.pop(name, None)
-        return headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,14 +303,14 @@ class Router:
     def _candidate(self, shape: str, asked: str | None, index: int, model_id: str, why: str) -> Candidate:
         provider = self._entry(index, model_id)
         capabilities = self.capabilities_of(index, model_id)
-        (upstream, because), *others = _spoken(SHAPES[shape], provider, capabilities)
+        (upstream, because), *others = spoken(SHAPES[shape], provider, capabilities)
         # a provider's prefix does not rename the model: the caller then sees the upstream's `model` unchanged
         renamed = asked is not None and asked not in (model_id, f"{provider.provider}/{model_id}")
         first = Candidate(
             provider=provider,
             model=provider.called(model_id),
             shape=upstream.name,
-            url=_endpoint(upstream, provider, model_id, capabilities),
+            url=endpoint(upstream, provider, model_id, capabilities),
             capabilities=capabilities,
             reason=f"{why}; {because}",
             echo=asked if renamed and capabilities.echo_model == "alias" else None,
@@ -458,15 +318,15 @@ class Router:
             context=self._contexts.get(provider.certificates),
             source=self._source(provider),
             seed=self._seed(index, model_id),
-            carrier=_carrier(upstream, provider),
+            carrier=carrier_of(upstream, provider),
         )
         plain = [first] + [
             replace(
                 first,
                 shape=other.name,
-                url=_endpoint(other, provider, model_id, capabilities),
+                url=endpoint(other, provider, model_id, capabilities),
                 reason=f"{why}; {reason}",
-                carrier=_carrier(other, provider),
+                carrier=carrier_of(other, provider),
             )
             for other, reason in others
         ]
@@ -504,74 +364,15 @@ class Router:
         return f"by conversation, else by {by}" if routing.affinity == "auto" else f"by {by}"
 
 
-def check_lines(config: Config) -> list[str]:
-    """The resolved routes as text: model, provider, upstream API, URL, whether the key is set, and the callers' shapes.
-
-    Aliases follow, then each name with several candidates, in the order to try and with their reasons.
-    """
-    router = Router(config)
-    rows = []
-    for index, entry, name, model in ((index, *row) for index, one in enumerate(config.model_providers) for row in _checked(one)):
-        callers: dict[Shape, list[str]] = {}
-        capabilities = router.capabilities_of(index, model)
-        for own in SHAPES.values():
-            (upstream, _), *others = _spoken(own, entry, capabilities)
-            callers.setdefault(upstream, []).append(own.name if upstream is own else f"{own.name} (translated)")
-            if others and upstream.refuses(HAS_TOOLS, capabilities, False):  # not known for a wildcard; see `explain`
-                callers.setdefault(others[0][0], []).append(f"{own.name} with tools beside reasoning (translated)")
-        state = _key_state(entry)
-        for shape, names in callers.items():
-            way = _way(entry, _endpoint(shape, entry, entry.model_id, capabilities))
-            listed = ", ".join(names) if capabilities.v_answers else "none, as it answers no conversation"
-            rows.append((name, entry.provider, shape.api, way, state, f"callers: {listed}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    lines = ["  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5])) for row in rows]
-    for alias, target in config.model_aliases.items():
-        first = router.candidates(USUAL.name, alias).candidates[0]
-        lines.append(f"{alias} is {target} ({first.name})")
-    for name in dict.fromkeys(model.id for model in router.models()):
-        route = router.candidates(USUAL.name, name)
-        if len(route.candidates) > 1 or route.spare:
-            lines += [f"{name} goes to", *(f"  {line}" for line in router.explain(USUAL.name, name))]
-    return lines
-
-
-def _checked(entry: Provider) -> Iterator[tuple[Provider, str, str]]:
-    """What `check` tells of an entry, each under its name, and a model's id by which it is known."""
-    yield entry, entry.name, entry.model_id
-    for family, other in entry.families:
-        yield other, f"{entry.name} ({', '.join(family)})", providers.example(family)
-
-
 def _nobody(asked: str) -> NoCandidate:
     message = f"The model `{asked[:LONGEST_NAME]}` does not exist or you do not have access to it."
     return NoCandidate(message, "no declared model, alias or wildcard matches this name")
-
-
-def described(candidate: Candidate, *, shared: bool = False) -> str:
-    """A candidate as text: its name, API, URL, reason, and whether its key is set."""
-    share = f" (weight {candidate.provider.weight or 1})" if shared else ""
-    parts = [f"{candidate.speaks.api} {_way(candidate.provider, candidate.url)}", candidate.reason, _key_state(candidate.provider)]
-    if (patience := candidate.provider.timeouts.first_content) is not None:
-        parts.append(f"the next one takes over without content for {patience:g} s")
-    if candidate.provider.edits is not None:
-        parts.append(_edits(candidate.provider.edits))
-    if candidate.others and candidate.speaks.refuses(HAS_TOOLS, candidate.capabilities, False):
-        other = candidate.others[0]
-        parts.append(f"tools beside reasoning go to {other.speaks.api} {other.url}, since the model refuses them here")
-    return f"{candidate.called}{share}: {'; '.join(parts)}"
 
 
 def _window(candidate: Candidate) -> int:
     """Tokens of input that a candidate's model takes; 0 if that is not known."""
     known = facts.of(candidate.provider, clouds.known_model(candidate.provider, candidate.model), {})
     return known.max_input_tokens or known.context_window or 0
-
-
-def _edits(edits: Edits) -> str:
-    """The operator's changes of a request, without the values."""
-    changes = {"sets": [path for path, _ in edits.set], "removes": edits.remove, "removes the headers": sorted(edits.remove_headers)}
-    return "request " + ", ".join(f"{verb} {' '.join(names)}" for verb, names in changes.items() if names)
 
 
 def _causes(policy: RetryPolicy) -> tuple[tuple[str, tuple[str, ...], str], ...]:
@@ -604,39 +405,6 @@ def _names(entry: Provider) -> Iterator[str]:
         yield from (f"{entry.provider}/{model}" for model in providers.known()[entry.interface].only)
 
 
-def _spoken(own: Shape, provider: Provider, capabilities: Capabilities) -> list[tuple[Shape, str]]:
-    """The shapes in which an upstream can be called for a caller of this shape, in order, each with its reason.
-
-    The caller's own shape comes first. Among the others, one over whose API the model refuses tools (Shape.refuses) comes last,
-    unless the provider configures the order.
-    """
-    served = tuple(api for api in provider.apis if api not in capabilities.unserved) or provider.apis
-    if provider.apis_in_order:
-        shapes = [of_api(api) for api in served]
-        shapes.sort(key=lambda shape: shape is not own)
-    else:
-        shapes = in_order(own, served, lambda shape: shape.refuses(HAS_TOOLS, capabilities, False), capabilities.preferred)
-    preferred = () if provider.apis_in_order else capabilities.preferred
-    return [(shape, _why(own, shape, shapes, served, provider, preferred)) for shape in shapes]
-
-
-HAS_TOOLS: dict[str, Any] = {"tools": [{}]}  # the members of a body with tools, in any shape
-
-
-def _why(own: Shape, shape: Shape, shapes: list[Shape], served: tuple[str, ...], provider: Provider, preferred: tuple[str, ...]) -> str:
-    if shape is not shapes[0]:
-        return f"{shape.api} is used for what is refused over the API before it"
-    if shape is own:
-        return f"it serves {own.api}, nothing is translated"
-    if own.api in provider.apis and own.api not in served:
-        return f"the model is not served over {own.api}, {shape.api} is the first over which it is"
-    if shape.api in preferred:
-        return f"it does not serve {own.api}, {shape.api} is preferred for the model"
-    if not provider.apis_in_order and shape.rank > shapes[-1].rank:
-        return f"it does not serve {own.api}, {shape.api} takes what the model refuses over {shapes[-1].api}"
-    return f"it does not serve {own.api}, {shape.api} is the first that it serves"
-
-
 def _once_each(places: list[tuple[Candidate, ...]]) -> tuple[tuple[Candidate, ...], ...]:
     """The places without candidates of earlier places."""
     seen: set[tuple[int, str]] = set()
@@ -647,45 +415,6 @@ def _once_each(places: list[tuple[Candidate, ...]]) -> tuple[tuple[Candidate, ..
         if fresh:
             distinct.append(fresh)
     return tuple(distinct)
-
-
-def _carrier(shape: Shape, provider: Provider) -> Carrier | None:
-    """How an API travels to the upstreams of an entry, if not as at its own vendor."""
-    name = provider.carriers.get(shape.api)
-    return shape.carrier if name is None else CARRIERS[name]
-
-
-def _endpoint(shape: Shape, provider: Provider, model_id: str, capabilities: Capabilities) -> str:
-    """The URL of a request for a complete answer."""
-    carrier = _carrier(shape, provider)
-    base, model, query = provider.base_url, provider.called(model_id), f"?{provider.query}" if provider.query else ""
-    return shape.endpoint(base, model, query=query) if carrier is None else carrier.url(base, model, False, capabilities.at_detour) + query
-
-
-_OF_ONE_API = ("x-api-key", "x-goog-api-key")  # the other APIs of such a provider take bearer tokens
-
-
-def _authorization(provider: Provider, shape: Shape, key: str) -> list[tuple[str, str]]:
-    form = provider.auth
-    if form == "both-keys":
-        return [("x-api-key", key), ("api-key", key)]
-    if form in _OF_ONE_API and (form != shape.key_header or (shape.bearer_prefix and key.startswith(shape.bearer_prefix))):
-        form = "bearer"
-    return [("authorization", f"Bearer {key}") if form == "bearer" else (form, key)]
-
-
-def _way(provider: Provider, url: str) -> str:
-    return url if provider.proxy is None else f"{url} via {provider.proxy}"
-
-
-def _key_state(provider: Provider) -> str:
-    if provider.passthrough_auth:
-        return "caller's key"
-    if provider.way is not None:
-        return provider.way.text
-    if provider.access_key_missing:
-        return f"key not set (${provider.access_key_missing})"
-    return "key set" if provider.access_key else "no key"
 
 
 def _reasoning_domain(provider: Provider) -> str:

@@ -13,7 +13,7 @@ from ...conf.clouds import PROJECT
 from ..credentials.credential import Credential
 from ..wire import bodies
 from ..wire.upstream import UpstreamRequest
-from .router import Candidate
+from .candidate import Candidate
 
 AT_ONCE = 1 << 20  # bytes of a body: the digest of more is made in a thread
 

@@ -17,7 +17,7 @@ from ...codecs.ledger import Entry, Ledger
 from ...codecs.lessons import Lesson, known
 from ...codecs.request import Request
 from ...codecs.shape import Shape
-from .router import Candidate
+from .candidate import Candidate
 
 Outcome = Literal["carried", "adapted", "dropped", "refused"]
 Learned = Mapping[str, tuple[Lesson, ...]]

@@ -12,7 +12,8 @@ import pytest
 
 from dragoman import conf
 from dragoman.conf.model import Entra
-from dragoman.proxy.routing.router import Router, check_lines
+from dragoman.proxy.routing.check import check_lines
+from dragoman.proxy.routing.router import Router
 
 from ..scripted import Provider, Request, Steps, respond, sse, stream
 from .inside import Inside, inside_once

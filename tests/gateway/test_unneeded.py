@@ -22,7 +22,7 @@ from dragoman.proxy.exchange import spent
 from dragoman.proxy.exchange.exchange import Exchange
 from dragoman.proxy.exchange.services import Services
 from dragoman.proxy.gateway import Gateway
-from dragoman.proxy.routing.router import Candidate
+from dragoman.proxy.routing.candidate import Candidate
 from dragoman.proxy.wire import bodies
 
 from ..attack.growth import assert_linear

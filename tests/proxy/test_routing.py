@@ -13,7 +13,8 @@ from dragoman.codecs.errors import Missing, NoCandidate, Unconfigured
 from dragoman.codecs.registry import SHAPES
 from dragoman.conf import flags
 from dragoman.proxy.exchange.lessons import Lessons, Taught
-from dragoman.proxy.routing.router import Router, ServedModel, check_lines
+from dragoman.proxy.routing.check import check_lines
+from dragoman.proxy.routing.router import Router, ServedModel
 
 
 def router(text, **environ):

@@ -13,7 +13,8 @@ import pytest
 from dragoman import conf
 from dragoman.codecs import registry
 from dragoman.proxy.load.run import Load, Plan, shape_of
-from dragoman.proxy.routing.router import Router, check_lines
+from dragoman.proxy.routing.check import check_lines
+from dragoman.proxy.routing.router import Router
 from dragoman.proxy.translate import translate
 
 from ..gateway.inside import Inside, inside_once

@@ -15,7 +15,8 @@ import pytest
 from dragoman import conf
 from dragoman.codecs import jsontext, rules
 from dragoman.codecs.request import Request
-from dragoman.proxy.routing.router import Candidate, Router
+from dragoman.proxy.routing.candidate import Candidate
+from dragoman.proxy.routing.router import Router
 
 CORPUS = os.environ.get("DRAGOMAN_CORPUS", "")
 APIS = {"chat": "chat_completions", "messages": "messages", "responses": "responses", "gemini": "gemini"}
