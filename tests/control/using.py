@@ -6,11 +6,12 @@ import asyncio
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dragoman.codecs.usage import Usage
 from dragoman.conf.model import Control
@@ -41,9 +42,16 @@ def looped(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     return run
 
 
+class Patient(Store):
+    """Waits for a busy machine."""
+
+    def _transaction(self, seconds: float, write: bool) -> AbstractAsyncContextManager[AsyncConnection]:
+        return super()._transaction(max(seconds, 40.0), write)
+
+
 @asynccontextmanager
 async def opened(control: Control) -> AsyncIterator[tuple[Store, Registry]]:
-    store = Store(control)
+    store = Patient(control)
     try:
         yield store, Registry(store)
     finally:

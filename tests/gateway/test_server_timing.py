@@ -76,9 +76,14 @@ async def test_waiting_for_content_is_the_upstream_s(path: str, streamed: bool) 
 
 @inside_once
 async def test_of_a_head_that_is_sent_by_time() -> None:
-    """Content is awaited still."""
-    with Provider(slowly) as provider:
-        assert waited(await asked(provider, "messages", "50ms", stream=True)) >= 40
+    """Content is awaited still. What is not the upstream's is the time until the request is sent."""
+
+    def very_slowly(request: Request) -> Steps:
+        head, role, *rest = ANSWER.steps(True)
+        return [head, role, *[pause] * 4, *rest]
+
+    with Provider(very_slowly) as provider:
+        assert waited(await asked(provider, "messages", f"{2 * PAUSE}s", stream=True)) >= PAUSE * 1000
 
 
 @inside_once
