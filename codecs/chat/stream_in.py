@@ -642,7 +642,7 @@ class StreamDecoder:
         for slot in self._slots.all:
             if slot.part < 0 and slot.name:
                 self._open_call(slot, events)
-            elif slot.part < 0 and slot.held:
+            elif slot.part < 0 and (slot.held or slot.json.complete()):
                 return with_usage(events + self._garbled("a tool call without a name"), self.usage)
         for slot in list(self._unfinished.values()):
             self._close_call(slot, events)

@@ -310,11 +310,11 @@ def sealed(part: int, seals: list[ev.Event], *pieces: str) -> list[ev.Event]:
             [*text(0, "a", "b"), *sealed(1, [verbatim(1, HIDDEN[0])])],
         ),
         (
-            [calls(call(0, "c", "f", "")), details(HIDDEN[0]), calls(call(0, arguments="{}"))],
+            [calls(call(0, "c", "f", "")), details(HIDDEN[0]), calls(call(0, arguments='{"a":1}'))],
             [
                 ev.ToolStart(0, "c", "f"),
                 *sealed(1, [verbatim(1, HIDDEN[0])])[:1],
-                ev.Arguments(0, "{}"),
+                ev.Arguments(0, '{"a":1}'),
                 *sealed(1, [verbatim(1, HIDDEN[0])])[1:],
                 ev.PartStop(0),
             ],
