@@ -10,7 +10,7 @@ from typing import Any
 from .. import jsontext
 from ..ids import CallIds, with_id
 from ..ledger import Path
-from ..lessons import ONLY_STREAMS, OTHER_ROUTE, REFUSED_BETAS, Body, Reading, each, not_served
+from ..lessons import ONLY_STREAMS, OTHER_ROUTE, REFUSED_BETAS, Body, Reading, each, leave_out, not_served
 from ..rules import whole
 from .content_out import FAILED
 from .facts import IDS
@@ -333,6 +333,31 @@ LESSONS = (
         change=_without_reasoning,
         adapts="reasoning",
         lasting=False,
+    ),
+    Reading(
+        "thinking",
+        re.compile(r"thinking\.type\.enabled.{0,4} is not supported", re.IGNORECASE),
+        "thinking is adaptive",
+        sent=b'"thinking"',
+        flags={"m_thinking": "adaptive"},
+    ),
+    Reading(
+        "thinking",
+        re.compile(
+            r"adaptive thinking is not supported|thinking.{0,60}input tag 'adaptive'"
+            r"|thinking\.type: input should be 'enabled' or 'disabled'",
+            re.IGNORECASE,
+        ),
+        "thinking has a budget",
+        sent=b'"thinking"',
+        flags={"m_thinking": "manual"},
+    ),
+    Reading(
+        "effort",
+        re.compile(r"does not support the effort parameter|thinking.{0,20}cannot be disabled when reasoning_effort", re.IGNORECASE),
+        "no effort is sent",
+        sent=b'"effort"',
+        change=leave_out("output_config", "effort"),
     ),
     Reading(
         "format",

@@ -236,6 +236,8 @@ TRUSTED = {
     "codecs/lessons.py:_INTRODUCES": "see _LONGEST there",
     "codecs/lessons.py:ONLY_STREAMS": "see _LONGEST there",
     "codecs/lessons.py:MISSING_PROPERTIES": "see _LONGEST there",
+    "codecs/lessons.py:ROOT_UNIONS": "see _LONGEST there",
+    "codecs/lessons.py:_INSTEAD": "see _LONGEST there",
     "codecs/lessons.py:not_served": "see _LONGEST there",
     "codecs/lessons.py:re.findall": "see _LONGEST there",
     "codecs/chat/lessons.py:LESSONS": "see _LONGEST in codecs/lessons.py",
