@@ -50,6 +50,9 @@ _TELLING = {
     "misalignment": "content_policy",
     "misalignment_policy_violation": "content_policy",
     "insufficient_quota": "billing",
+    "insufficient_balance_error": "billing",  # MiniMax, with 429
+    "insufficient_balance": "billing",
+    "INSUFFICIENT_BALANCE": "billing",  # Venice
     "billing_hard_limit_reached": "billing",
     "billing_error": "billing",
 }

@@ -547,7 +547,7 @@ class StreamDecoder:
         inner = inner if isinstance(inner, dict) else {}
         name, id = str_of(inner, "name"), str_of(entry, "id")
         text = jsontext.argument_text(inner.get("input" if custom else "arguments"))
-        slot = self._slots.find(entry.get("index") if position is None else position, id, name if text else "")
+        slot = self._slots.find(entry.get("index") if position is None else position, id, name, bool(text))
         if slot is None:
             events += self._garbled("too many tool calls")
             return

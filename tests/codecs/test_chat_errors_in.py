@@ -155,6 +155,9 @@ def test_statuses(status: int, kind: str, value: Any) -> None:
             None,
             None,
         ),
+        # an account that has nothing left (MiniMax, Venice)
+        (429, {"error": {"http_code": "429", "message": "m", "type": "insufficient_balance_error"}}, "billing", "m", None, None),
+        (403, {"code": "INSUFFICIENT_BALANCE", "message": "m"}, "billing", "m", None, None),
         # with HTTP 200 the object says what it is
         (200, {"error": {"message": "m", "code": 429}}, "rate_limit", "m", None, None),
         (200, {"error": {"message": "m", "code": "503"}}, "overloaded", "m", None, None),

@@ -384,6 +384,20 @@ def test_reasoning(values: list[dict[str, Any]], events: list[ev.Event]) -> None
             [calls(call(0, None, "f", '{"a":"}')), calls(call(0, None, "f", '"}')), calls(call(0, None, "f", "{}"))],
             [*called(0, "", "f", '{"a":"}', '"}'), *called(1, "", "f", "{}")],
         ),
+        # each piece has an id of its own (Poolside, mlx-openai-server)
+        (
+            [calls(call(0, "c", "f", "")), calls(call(0, "d", arguments="{")), calls(call(0, "e", arguments="}"))],
+            called(0, "c", "f", "{", "}"),
+        ),
+        (
+            [
+                calls(call(0, "c", "f", "{")),
+                calls(call(0, "d", arguments="}")),
+                calls(call(0, "e", "g", "")),
+                calls(call(0, "h", arguments="{}")),
+            ],
+            [*called(0, "c", "f", "{", "}"), *called(1, "e", "g", "{}")],
+        ),
         # not numbered at all (Mistral of old)
         (
             [calls(call(..., "c", "f", "{}"), call(..., "d", "g", "{}"))],
