@@ -218,6 +218,19 @@ ROOT_UNIONS = Reading(
 """Of OpenAI's APIs. Their own callers' tools are not looked through before: an agent has many, and they seldom need it."""
 
 
+def surrogates(adapts: str) -> Reading:
+    """A row for text that was cut within a character: JSON can say it, and many servers refuse it. adapts: where such text is."""
+    return Reading(
+        "surrogates",
+        re.compile(r"\bsurrogate", re.IGNORECASE),
+        "halves of characters are replaced",
+        sent=b"\\u",
+        change=lambda body: (body, None) if (whole := jsontext.mended(body)) is body else (whole, (adapts,)),
+        adapts=adapts,
+        lasting=False,
+    )
+
+
 def not_served(api: str) -> Reading:
     """A row for a model that is not served over this API."""
     return Reading(

@@ -19,6 +19,7 @@ from ..lessons import (
     not_served,
     rename,
     setting,
+    surrogates,
     without,
 )
 from .facts import IDS
@@ -261,6 +262,7 @@ LESSONS = (
         sent=b'"content"',
         flags={"c_null_content": False},
     ),
+    surrogates("messages"),
     ONLY_STREAMS,
     OTHER_ROUTE,
 )

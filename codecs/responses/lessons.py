@@ -7,7 +7,20 @@ from typing import Any
 
 from ..ids import CallIds, with_id
 from ..ledger import Path
-from ..lessons import EACH, MISSING_PROPERTIES, ONLY_STREAMS, OTHER_ROUTE, ROOT_UNIONS, Body, Reading, each, leave_out, not_served, without
+from ..lessons import (
+    EACH,
+    MISSING_PROPERTIES,
+    ONLY_STREAMS,
+    OTHER_ROUTE,
+    ROOT_UNIONS,
+    Body,
+    Reading,
+    each,
+    leave_out,
+    not_served,
+    surrogates,
+    without,
+)
 from .facts import IDS
 
 _NAMELESS = frozenset({"message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"})
@@ -115,6 +128,7 @@ LESSONS = (
     ),
     MISSING_PROPERTIES,
     ROOT_UNIONS,
+    surrogates("input"),
     ONLY_STREAMS,
     OTHER_ROUTE,
 )

@@ -239,6 +239,7 @@ TRUSTED = {
     "codecs/lessons.py:ROOT_UNIONS": "see _LONGEST there",
     "codecs/lessons.py:_INSTEAD": "see _LONGEST there",
     "codecs/lessons.py:not_served": "see _LONGEST there",
+    "codecs/lessons.py:surrogates": "see _LONGEST there",
     "codecs/lessons.py:re.findall": "see _LONGEST there",
     "codecs/chat/lessons.py:LESSONS": "see _LONGEST in codecs/lessons.py",
     "codecs/chat/lessons.py:_REFUSED_SEAL": "see _LONGEST in codecs/lessons.py",

@@ -284,6 +284,45 @@ def test_what_goes_up_instead(shape: str, message: str, more: JSON, instead: JSO
     assert found.change(changed) == (changed, None)
 
 
+JPEG = "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBD"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "messages.0.content.1.image.source.base64.data: Image does not match the provided media type image/png",
+        "The image was specified using the image/png media type, but the image appears to be a image/jpeg image",
+        "Could not process image at index 0. Declared media_type is image/png, but the data appears to be image/jpeg",
+    ],
+)
+def test_pictures_that_are_declared_as_others(message: str) -> None:
+    def picture(kind: str, data: str = JPEG) -> JSON:
+        return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
+
+    def history(kind: str) -> JSON:
+        result = {"type": "tool_result", "tool_use_id": "t", "content": [picture(kind)]}
+        return {"messages": [{"role": "user", "content": [result, picture(kind), picture("image/png", "AAAA"), picture("image/png", "+")]}]}
+
+    found = taught("messages", anthropic(message), own=True, body=MESSAGES | history("image/png"))
+    assert found is not None
+    assert found.change is not None
+    changed, _ = found.change(MESSAGES | history("image/png"))
+    assert changed == MESSAGES | history("image/jpeg")
+    assert found.change(changed) == (changed, None)
+
+
+@pytest.mark.parametrize(("shape", "member"), [("chat", "messages"), ("messages", "messages"), ("responses", "input")])
+def test_text_that_was_cut_within_a_character(shape: str, member: str) -> None:
+    body = BODIES[shape] | {member: [{"role": "user", "content": "a\ud83d b 😀"}]}
+    refusal = openai("The request body is not valid JSON: no low surrogate in string: line 1 column 90 (char 89)")
+    found = taught(shape, refusal, own=True, body=body)
+    assert found is not None
+    assert found.change is not None
+    assert not found.lasting
+    assert found.change(body) == (BODIES[shape] | {member: [{"role": "user", "content": "a\ufffd b 😀"}]}, (member,))
+    assert taught(shape, refusal, own=True) is None
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -109,6 +109,16 @@ async def test_an_answer_for_which_there_is_no_room_is_as_long_as_it_can_be() ->
 
 
 @inside_once
+async def test_halves_of_characters_are_not_sent_to_another_api() -> None:
+    up = Upstream(lambda body: None)
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        asked = b'{"model": "messages/m", "messages": [{"role": "user", "content": "a\\ud83d b"}]}'
+        async with gateway.call(request(PATHS["chat"], asked)) as caller:
+            assert (await caller.head())[0] == 200
+    assert [body["messages"][0]["content"] for body in up.bodies] == ["a\ufffd b"]
+
+
+@inside_once
 async def test_items_that_were_never_stored() -> None:
     """OpenAI answers 404; what is no row of the table teaches nothing by that status."""
     told = "Item with id 'rs_1' not found. Items are not persisted when `store` is set to false."
