@@ -1,8 +1,9 @@
 """Assemble streamed text that servers send in different ways: a tool call's arguments, and reasoning.
 
 Most servers send consecutive pieces. Some repeat all previous text in each piece (Baidu's Qianfan), some repeat the complete text at
-the end, and some send null if there are no arguments. A piece that starts with all previous text is ambiguous, because an object may
-contain a copy of its own beginning: it is held until the following pieces leave one interpretation. Nothing is repaired.
+the end, some send null if there are no arguments, and some send {} before the arguments (Gemini, and gateways in front of Claude). A piece
+that starts with all previous text is ambiguous, because an object may contain a copy of its own beginning: it is held until the following
+pieces leave one interpretation. Nothing is repaired.
 """
 
 from __future__ import annotations
@@ -14,10 +15,22 @@ _UNLIKELY = 8  # characters
 _ENOUGH = 3  # consecutive pieces starting with all previous text are no coincidence
 
 
-def held_of_null(text: str) -> str | None:
-    """What to hold of the beginning of arguments that may become null; None if they may not. Of white space behind it one character."""
+_EMPTY = "{}"
+
+
+def held_of_nothing(text: str) -> str | None:
+    """What to hold of the beginning of arguments that may become null, or come after an empty object; None if neither is possible.
+
+    Of white space behind it one character.
+    """
     word = text.rstrip()
-    return text[: len(word) + 1] if "null".startswith(word) else None
+    return text[: len(word) + 1] if "null".startswith(word) or word == _EMPTY else None
+
+
+def behind_nothing(text: str) -> str:
+    """The arguments without an empty object that another one follows."""
+    rest = text[len(_EMPTY) :].lstrip(" \t\r\n") if text.startswith(_EMPTY) else ""
+    return rest if rest.startswith("{") else text
 
 
 class ArgumentText:
@@ -35,7 +48,7 @@ class ArgumentText:
         self._scanner = ObjectScanner()
         self._scanned = 0  # number of pieces already scanned
         self._counted = self._size = 0  # the first `_counted` pieces have `_size` characters
-        self._held = ""  # text that may become null
+        self._held = ""  # text that may become null, or an empty object
         self._again: list[str] = []  # held pieces that start with all previous text
         self._cumulative = False  # every piece repeats all previous text
 
@@ -63,13 +76,15 @@ class ArgumentText:
         held, self._held = self._held, ""
         again, self._again = self._again, []
         if not again:
-            return "" if held.strip() == "null" else held
+            return "" if held == "null" else held
         previous, last = "".join(self.pieces), again[-1]
         joined = "".join(again)
         return last[len(previous) :] if jsontext.is_json(last) and not jsontext.is_json(previous + joined) else joined
 
     def complete(self) -> bool:
         """Whether the arguments are a complete JSON object."""
+        if self._held == _EMPTY:
+            return True
         if not self._scanner.complete:
             fresh = self.pieces[self._scanned :]
             self._scanned = len(self.pieces)
@@ -78,11 +93,12 @@ class ArgumentText:
 
     def _first(self, text: str) -> str:
         text = (self._held + text).lstrip(" \t\r\n")
-        if "null".startswith(text.rstrip()):
+        if held_of_nothing(text) is not None:
             self._held = text.rstrip()
             return ""
         self._held = ""
         self.begun = True
+        text = behind_nothing(text)
         end = ObjectScanner().feed(text) if "}" in text else None
         return self._added(text[:end])
 

@@ -48,6 +48,7 @@ class Capabilities:
     c_reasoning_in: Literal["none", "reasoning_content", "reasoning", "reasoning_text", "reasoning_details"] = "reasoning_content"
     c_reasoning_required_with_tools: bool = False
     c_cache_breakpoints: bool = False
+    c_cache_control: bool = False  # accepts Anthropic's cache_control on parts instead
     c_strict_tools: bool = True
     c_json_schema: bool = True
     c_content_parts: bool = True

@@ -90,6 +90,14 @@ def dumps(value: Any) -> bytes:
         return _patient_dumps(value)
 
 
+def dumps_whole(value: Any) -> bytes:
+    """As `dumps`, with U+FFFD in the place of lone surrogates, which many servers refuse."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return _HALF.sub(lambda match: b"\\ufffd" if match[1] else match[0], _patient_dumps(value))
+
+
 def trimmed(text: bytes) -> bytes:
     """The same bytes in as much memory as they need, for text that is kept: orjson leaves what it writes in blocks of up to ten times
     its size, 4 kB at least."""
@@ -129,7 +137,7 @@ def mended(value: Any) -> Any:
         orjson.dumps(value)
         return value
     except TypeError:
-        text = _HALF.sub(lambda match: b"\\ufffd" if match[1] else match[0], dumps(value)).decode()
+        text = dumps_whole(value).decode()
     try:
         return _PATIENT.decode(text)  # long numbers stay exact
     except RecursionError:

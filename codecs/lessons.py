@@ -83,6 +83,7 @@ _INTRODUCES = re.compile(
     r"(?:parameters?|arguments?|fields?|members?|property|properties|keys?|names?|inputs?)(?:\(s\))?[^\w.]{1,4}\Z", re.IGNORECASE
 )
 _QUOTES = "'\"`"
+_INSTEAD = re.compile(r"[.;,] (?:please )?use [`'\"]", re.IGNORECASE)  # from here a refusal says what it would take
 
 
 class Reading(NamedTuple):
@@ -177,18 +178,25 @@ def each(body: Body, member: str, change: Callable[[dict[str, Any]], Any]) -> tu
     return (body, None) if first is None else (body | {member: after}, (member, first))
 
 
-def _complete_tools(body: Body) -> tuple[Body, Path | None]:
-    """A body whose tools' schemas say what an object or an array has at least."""
-    return each(body, "tools", _complete_tool)
+def _of_functions(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Change:
+    """The change of the functions among a body's tools. change: returns a function that it does not change as it is."""
+
+    def changed(tool: dict[str, Any]) -> dict[str, Any]:
+        if tool.get("type") != "function":
+            return tool
+        if isinstance(tool.get("function"), dict):
+            function = change(tool["function"])
+            return tool if function is tool["function"] else tool | {"function": function}
+        return change(tool)
+
+    return lambda body: each(body, "tools", changed)
 
 
-def _complete_tool(tool: dict[str, Any]) -> dict[str, Any]:
-    if tool.get("type") != "function":
-        return tool
-    if isinstance(tool.get("function"), dict):
-        function = subsets.with_parameters(tool["function"])
-        return tool if function is tool["function"] else tool | {"function": function}
-    return subsets.with_parameters(tool)
+def _merged(function: dict[str, Any]) -> dict[str, Any]:
+    """The function with one object for all alternatives that its schema has at the root."""
+    schema = function.get("parameters")
+    merged = subsets.restricted(schema, ("no_root_union",)) if isinstance(schema, dict) else schema
+    return function if merged is schema else function | {"parameters": merged}
 
 
 MISSING_PROPERTIES = Reading(
@@ -196,10 +204,31 @@ MISSING_PROPERTIES = Reading(
     re.compile(r"schema (?:missing|lacks) (?:properties|items)|function parameters is empty"),
     "an object's schema needs properties",
     sent=b'"tools"',
-    change=_complete_tools,
+    change=_of_functions(subsets.with_parameters),
+    adapts="tools",
+)
+ROOT_UNIONS = Reading(
+    "roots",
+    re.compile(r"must have type 'object' and not have|does not support oneOf.{0,40}top level", re.IGNORECASE),
+    "a tool's schema has no alternatives at the root",
+    sent=b'"tools"',
+    change=_of_functions(_merged),
     adapts="tools",
 )
 """Of OpenAI's APIs. Their own callers' tools are not looked through before: an agent has many, and they seldom need it."""
+
+
+def surrogates(adapts: str) -> Reading:
+    """A row for text that was cut within a character: JSON can say it, and many servers refuse it. adapts: where such text is."""
+    return Reading(
+        "surrogates",
+        re.compile(r"\bsurrogate", re.IGNORECASE),
+        "halves of characters are replaced",
+        sent=b"\\u",
+        change=lambda body: (body, None) if (whole := jsontext.mended(body)) is body else (whole, (adapts,)),
+        adapts=adapts,
+        lasting=False,
+    )
 
 
 def not_served(api: str) -> Reading:
@@ -220,7 +249,7 @@ def not_served(api: str) -> Reading:
 def known(lessons: tuple[Lesson, ...], capabilities: Capabilities) -> Capabilities:
     """Return the capabilities, corrected by the lessons."""
     changed = {name: value for lesson in lessons for name, value in lesson.flags.items()}
-    return replace(capabilities, **changed) if changed else capabilities
+    return replace(capabilities, known=capabilities.known | changed.keys(), **changed) if changed else capabilities
 
 
 def leave_out(*steps: str, only: Any = ANY) -> Change:
@@ -334,7 +363,7 @@ def _named(error: GatewayError, body: Body) -> Steps | None:
     """The refused member: from `param`, from a path at the start of the message, or from a name inside it."""
     if error.param and (resolved := _resolved(error.param[:_LONGEST], body)):
         return resolved
-    message = error.message[:_LONGEST]
+    message = _INSTEAD.split(error.message[:_LONGEST], maxsplit=1)[0]
     place = _PLACE.match(message)
     if place and (resolved := _resolved(place[1], body)):
         return resolved

@@ -107,6 +107,12 @@ def sniff(data: str) -> str:
     return _sniffed(data, _MAGIC, b"WEBP", "image/webp")
 
 
+def image_type(declared: str, data: str) -> str:
+    """The media type of an image by its first bytes, as tools often declare another; the declared one if they say nothing."""
+    kind = sniff(data)
+    return kind if kind in IMAGE_TYPES else declared
+
+
 def sniff_sound(data: str) -> str:
     """The media type of sound by the first bytes of clean base64: wav, mp3, ogg, flac or aac; "" if unknown."""
     return _sniffed(data, _SOUND, b"WAVE", WAV)

@@ -46,19 +46,28 @@ class Slots:
         self._newest: dict[int | None, Slot] = {}  # by index
         self._by_id: dict[str, Slot] = {}
 
-    def find(self, index: Any, id: str, name: str) -> Slot | None:
-        """The slot of an entry; None if there are too many. name: the entry's, "" if it has no arguments."""
+    def find(self, index: Any, id: str, name: str, argued: bool) -> Slot | None:
+        """The slot of an entry; None if there are too many. argued: whether the entry has arguments."""
         if isinstance(index, bool) or not isinstance(index, int):
-            slot = self._unnumbered(id, name)
+            slot = self._unnumbered(id, name if argued else "")
             index = None
         else:
             slot = self._newest.get(index)
-            if slot is not None and ((id and slot.id and id != slot.id) or (not id and name and slot.json.complete())):
-                slot = None  # some servers number every call 0
+            if slot is not None and self._is_another(slot, id, name, argued):
+                slot = None
         if slot is None and len(self.all) < _MOST_CALLS:
             self._newest[index] = slot = Slot(len(self.all))
             self.all.append(slot)
         return slot
+
+    def _is_another(self, slot: Slot, id: str, name: str, argued: bool) -> bool:
+        """Whether an entry is of another call than the slot with its number: some servers number every call 0.
+
+        Others give each piece of a call an id of its own, but a name to the first alone (Poolside, mlx-openai-server).
+        """
+        if id and slot.id and id != slot.id:
+            return bool(name) or not slot.name or slot.json.complete()
+        return bool(not id and name and argued and slot.json.complete())
 
     def name(self, slot: Slot, id: str) -> None:
         """The id of a slot is known."""

@@ -105,7 +105,9 @@ class ContentWriter:
     def _marked(self, written: Content, part: TextPart | ImagePart | DocumentPart) -> Content:
         """Add the part's cache breakpoint if the upstream supports breakpoints. Others cache prompts automatically."""
         cache: Cache | None = part.cache
-        if cache is not None and self._capabilities.c_cache_breakpoints:
+        if cache is not None and self._capabilities.c_cache_control:
+            written["cache_control"] = {"type": "ephemeral", "ttl": "1h"} if cache.long else {"type": "ephemeral"}
+        elif cache is not None and self._capabilities.c_cache_breakpoints:
             written["prompt_cache_breakpoint"] = {"mode": "explicit", "ttl": "12h" if cache.long else "30m"}
             theirs = self._habits.cache_mark
             if cache.long and theirs != HABITS.cache_mark:
@@ -171,7 +173,7 @@ class ContentWriter:
         text = prose.outcome(part, text, self._ledger)
         message: Content = {"role": "tool", "tool_call_id": id, "content": text}
         marked = self._marked({"type": "text", "text": text}, TextPart(text, part.path, part.cache or _last_cache(part)))
-        if "prompt_cache_breakpoint" in marked:
+        if is_marked([marked]):
             message["content"] = [marked]
         return message, others
 
@@ -216,7 +218,7 @@ class ContentWriter:
 
 def is_marked(parts: list[Content]) -> bool:
     """Whether a part has a cache breakpoint, which rules out string content."""
-    return any("prompt_cache_breakpoint" in part for part in parts)
+    return any("prompt_cache_breakpoint" in part or "cache_control" in part for part in parts)
 
 
 def _details(part: ReasoningPart) -> list[Content]:

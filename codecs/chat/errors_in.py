@@ -50,6 +50,9 @@ _TELLING = {
     "misalignment": "content_policy",
     "misalignment_policy_violation": "content_policy",
     "insufficient_quota": "billing",
+    "insufficient_balance_error": "billing",  # MiniMax, with 429
+    "insufficient_balance": "billing",
+    "INSUFFICIENT_BALANCE": "billing",  # Venice
     "billing_hard_limit_reached": "billing",
     "billing_error": "billing",
 }
@@ -73,7 +76,11 @@ _WORDS = {
     "RESOURCE_EXHAUSTED": "rate_limit",
     "overloaded": "overloaded",
     "overloaded_error": "overloaded",
+    "server_is_overloaded": "overloaded",  # OpenAI, within a stream; Codex does not ask again after this word
+    "slow_down": "overloaded",
     "service_unavailable": "overloaded",
+    "service_unavailable_error": "overloaded",
+    "engine_overloaded_error": "overloaded",  # Moonshot
     "UNAVAILABLE": "overloaded",
     "timeout": "timeout",
     "timeout_error": "timeout",
@@ -91,8 +98,11 @@ _BLAMING = (
     (re.compile(r".+_(?:invalid|unsupported|not_(?:found|supported)|mismatch|conflict|unresolved|too_[a-z]+)"), "bad_request"),
 )
 _TOO_LONG = re.compile(
-    r"maximum context length|prompt is too long|context_length_exceeded|context size|context window"
-    r"|exceeds? (?:the )?(?:model's )?(?:maximum )?context|input is too long|too many (?:input )?tokens",
+    r"prompt is too long|context_length_exceeded|context (?:length|size|window)|exceeds? (?:the )?(?:model's )?(?:maximum )?context"
+    r"|input is too long|too many (?:input )?tokens|reduce the length of"
+    # xAI; GLM; Qwen; Kimi; Copilot; Together
+    r"|maximum prompt length|prompt exceeds max|range of input length|exceeded model token limit|token count (?:of |\()\d{1,12}\)? exceeds"
+    r"|`inputs` tokens \+ `max_new_tokens`",
     re.IGNORECASE,
 )
 # kinds with a fixed code, whatever the provider's

@@ -7,7 +7,21 @@ from typing import Any
 
 from ..ids import CallIds, with_id
 from ..ledger import Path
-from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, OTHER_ROUTE, Body, Reading, each, leave_out, not_served, rename, setting
+from ..lessons import (
+    MISSING_PROPERTIES,
+    ONLY_STREAMS,
+    OTHER_ROUTE,
+    ROOT_UNIONS,
+    Body,
+    Reading,
+    each,
+    leave_out,
+    not_served,
+    rename,
+    setting,
+    surrogates,
+    without,
+)
 from .facts import IDS
 from .message_rules import NO_SIGNATURE
 
@@ -64,6 +78,25 @@ def _adaptive(body: Body) -> tuple[Body, Path | None]:
     return body | {"thinking": {"type": "adaptive"}}, ("thinking", "type")
 
 
+def _without_idle_effort(body: Body) -> tuple[Body, Path | None]:
+    """Leave out the effort of thinking that is switched off."""
+    thinking = body.get("thinking")
+    off = isinstance(thinking, dict) and thinking.get("type") == "disabled"
+    return without(body, ("reasoning_effort",)) if off else (body, None)
+
+
+def _without_limit(body: Body) -> tuple[Body, Path | None]:
+    """Leave the length of the answer to the upstream: callers of other APIs have to name one."""
+    named = next((name for name in _LIMITS if name in body), None)
+    return (body, None) if named is None else ({name: value for name, value in body.items() if name not in _LIMITS}, (named,))
+
+
+_LIMITS = ("max_tokens", "max_completion_tokens")
+_LIMIT = r"max_(?:completion_)?tokens\b"
+_TOO_MUCH = (
+    rf"{_LIMIT}['\"`]?(?:=\d{{1,12}})? {{0,2}}(?:value, the valid range|(?:is too|cannot be|must be) (?:large|greater|less|at most|<=))"
+    rf"|range of {_LIMIT}"
+)
 _REFUSED_SEAL = re.compile(r"(?:corrupted|invalid) thought.signature|invalid `?signature`?|invalid_encrypted_content", re.IGNORECASE)
 _TOOLS_BESIDE_REASONING = re.compile(r"tools.{0,60}reasoning_effort|reasoning_effort.{0,60}tools", re.IGNORECASE | re.DOTALL)
 
@@ -94,8 +127,20 @@ LESSONS = (
     ),
     not_served("chat_completions"),
     Reading(
+        "limit",
+        re.compile(_TOO_MUCH, re.IGNORECASE),
+        "the answer's length is not limited beyond what the upstream has room for",
+        sent=b'_tokens"',
+        change=_without_limit,
+        written=True,
+        lasting=False,
+    ),
+    Reading(
         "max_tokens",
-        re.compile(r"max_tokens\b.{0,80}\bmax_completion_tokens|use [`'\"]?max_completion_tokens", re.DOTALL | re.IGNORECASE),
+        re.compile(
+            rf"\A(?!.*(?:{_TOO_MUCH})).*(?:max_tokens\b.{{0,80}}\bmax_completion_tokens|use [`'\"]?max_completion_tokens)",
+            re.DOTALL | re.IGNORECASE,
+        ),
         "max_tokens is called max_completion_tokens",
         sent=b'"max_tokens"',
         flags={"c_max_tokens_field": "max_completion_tokens"},
@@ -104,7 +149,7 @@ LESSONS = (
     ),
     Reading(
         "max_tokens",
-        re.compile(r"max_completion_tokens"),
+        re.compile(rf"\A(?!.*(?:{_TOO_MUCH})).*max_completion_tokens", re.DOTALL | re.IGNORECASE),
         "max_completion_tokens is called max_tokens",
         sent=b'"max_completion_tokens"',
         flags={"c_max_tokens_field": "max_tokens"},
@@ -141,7 +186,29 @@ LESSONS = (
         sent=b'"tool_choice"',
         flags={"c_tool_choice_reasoning": "auto", "c_reasons": "unless_off"},
     ),
+    Reading(
+        "temperature",
+        re.compile(r"invalid temperature: only", re.IGNORECASE),
+        "temperature is left out",
+        sent=b'"temperature"',
+        change=leave_out("temperature"),
+    ),
+    Reading(
+        "effort",
+        re.compile(r"thinking.{0,20}cannot be disabled when reasoning_effort", re.IGNORECASE),
+        "no effort is sent where thinking is switched off",
+        sent=b'"reasoning_effort"',
+        change=_without_idle_effort,
+    ),
+    Reading(
+        "roles",
+        re.compile(r"roles must alternate", re.IGNORECASE),
+        "messages of the user and the assistant alternate",
+        sent=b'"messages"',
+        flags={"c_alternate": True},
+    ),
     MISSING_PROPERTIES,
+    ROOT_UNIONS,
     *(
         Reading(
             "reasoning",
@@ -156,7 +223,7 @@ LESSONS = (
     ),
     Reading(
         "reasoning_content",
-        re.compile(r"reasoning_content\b.{0,60}\b(?:passed back|come back|missing|required)", re.IGNORECASE),
+        re.compile(r"reasoning_content\b.{0,60}\b(?:passed back|come back|missing|required)|missing .?reasoning_content", re.IGNORECASE),
         "reasoning has to come back beside tool calls",
         sent=b'"tool_calls"',
         flags={"c_reasoning_required_with_tools": True, "c_reasoning_in": "reasoning_content", "c_reasons": "unless_off"},
@@ -179,11 +246,23 @@ LESSONS = (
     ),
     Reading(
         "content",
-        re.compile(r"\bcontent\b.{0,60}\b(?:null|None|nil|a string|valid string)\b"),
+        re.compile(
+            r"invalid type: sequence, expected a string|cannot unmarshal array into .{1,80}\bcontent\b"
+            r"|\bcontent\b.{0,60}\b(?:must be a|expected a|valid) string\b",
+            re.IGNORECASE,
+        ),
+        "content is a string",
+        sent=b'"content"',
+        flags={"c_content_parts": False, "c_null_content": False},
+    ),
+    Reading(
+        "content",
+        re.compile(r"\bcontent\b.{0,60}\b(?:null|None|nil|a string|valid string)\b|invalid type: null, expected a string"),
         "content is never null",
         sent=b'"content"',
         flags={"c_null_content": False},
     ),
+    surrogates("messages"),
     ONLY_STREAMS,
     OTHER_ROUTE,
 )

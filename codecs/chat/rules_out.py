@@ -344,7 +344,10 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: "complete" in can.schema_subset, complete_schemas, of="written"),
     # OpenAI's own callers know it, and an agent's tools are many: see `lessons.MISSING_PROPERTIES`
     Rule(lambda can: "complete" in can.schema_subset and not can.openai_host, complete_schemas, of="carried", walks=True),
-    Rule(lambda can: any(one != "complete" for one in can.schema_subset), restrict_schemas, walks=True),
+    Rule(lambda can: any(one != "complete" for one in can.schema_subset), restrict_schemas, of="written"),
+    Rule(
+        lambda can: any(one != "complete" for one in can.schema_subset) and not can.openai_host, restrict_schemas, of="carried", walks=True
+    ),
     Rule(lambda can: not can.c_mixed_strict, unify_strict, walks=True),
     # first, because they may switch reasoning off, which later rules depend on
     Rule(lambda can: can.c_thinking_switch != "none", switch_off, of="carried"),

@@ -547,7 +547,7 @@ class StreamDecoder:
         inner = inner if isinstance(inner, dict) else {}
         name, id = str_of(inner, "name"), str_of(entry, "id")
         text = jsontext.argument_text(inner.get("input" if custom else "arguments"))
-        slot = self._slots.find(entry.get("index") if position is None else position, id, name if text else "")
+        slot = self._slots.find(entry.get("index") if position is None else position, id, name, bool(text))
         if slot is None:
             events += self._garbled("too many tool calls")
             return
@@ -642,7 +642,7 @@ class StreamDecoder:
         for slot in self._slots.all:
             if slot.part < 0 and slot.name:
                 self._open_call(slot, events)
-            elif slot.part < 0 and slot.held:
+            elif slot.part < 0 and (slot.held or slot.json.complete()):
                 return with_usage(events + self._garbled("a tool call without a name"), self.usage)
         for slot in list(self._unfinished.values()):
             self._close_call(slot, events)

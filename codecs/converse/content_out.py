@@ -167,11 +167,20 @@ class ContentWriter:
             self._ledger.drop((*part.path, *self._request.habits.image_detail_at))
         if not part.data:
             return [self._at_s3(part.url, part.path, "an image by URL")]
-        return [_inline_image(part.media_type, part.data, part.path)]
+        return [self._inline_image(part)]
+
+    def _inline_image(self, part: ImagePart | DocumentPart) -> Block:
+        kind = media.image_type(part.media_type, part.data)
+        form = _IMAGES.get(kind)
+        if form is None:
+            raise unsupported_content(f"an image of type {kind[:64]}", part.path)
+        if kind != part.media_type:
+            self._ledger.adapt(part.path)
+        return {"image": {"format": form, "source": {"bytes": part.data}}}
 
     def _document(self, part: DocumentPart) -> list[Block]:
         if part.data and part.media_type.startswith("image/"):
-            return [_inline_image(part.media_type, part.data, part.path)]
+            return [self._inline_image(part)]
         if part.data and part.media_type.startswith(("audio/", "video/")):
             return [self._recorded(part.media_type, part.data, part.path)]
         if part.url:
@@ -343,13 +352,6 @@ def _reasoning_block(block: Block) -> Block:
     if block["type"] == "redacted_thinking":
         return {"reasoningContent": {"redactedContent": unsealed(block["data"])}}
     return {"reasoningContent": {"reasoningText": {"text": block["thinking"], "signature": block["signature"]}}}
-
-
-def _inline_image(media_type: str, data: str, path: Path) -> Block:
-    form = _IMAGES.get(media_type)
-    if form is None:
-        raise unsupported_content(f"an image of type {media_type[:64]}", path)
-    return {"image": {"format": form, "source": {"bytes": data}}}
 
 
 _WRITERS: dict[type, Callable[[ContentWriter, Any], list[Block]]] = {

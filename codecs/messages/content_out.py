@@ -94,14 +94,22 @@ class ContentWriter:
         if part.detail not in ("", "auto", "original"):
             self._ledger.drop((*part.path, *self._habits.image_detail_at))
         if part.data:
-            return [_inline_image(part.media_type, part.data, part.path)]
+            return [self._inline_image(part)]
         if not part.url.startswith(("https://", "http://")):
             raise unsupported_content("this kind of image URL", part.path, "image_block")
         return [{"type": "image", "source": {"type": "url", "url": part.url}}]
 
+    def _inline_image(self, part: ImagePart | DocumentPart) -> Block:
+        kind = media.image_type(part.media_type, part.data)
+        if kind not in media.IMAGE_TYPES:
+            raise unsupported_content(f"an image of type {kind[:64]}", part.path, "image_block")
+        if kind != part.media_type:
+            self._ledger.adapt(part.path)
+        return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": part.data}}
+
     def _document(self, part: DocumentPart) -> list[Block]:
         if part.data and part.media_type.startswith("image/"):
-            return [_inline_image(part.media_type, part.data, part.path)]
+            return [self._inline_image(part)]
         block: Block = {"type": "document", "source": self._source(part)}
         if part.title:
             block["title"] = part.title
@@ -185,12 +193,6 @@ def one_text(content: str | list[Block]) -> str | list[Block]:
         text: str = content[0]["text"]
         return text
     return content
-
-
-def _inline_image(media_type: str, data: str, path: Path) -> Block:
-    if media_type not in media.IMAGE_TYPES:
-        raise unsupported_content(f"an image of type {media_type[:64]}", path, "image_block")
-    return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
 
 
 def _path_of(url: str) -> str:

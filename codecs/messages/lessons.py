@@ -7,10 +7,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from .. import jsontext
+from .. import jsontext, media
 from ..ids import CallIds, with_id
 from ..ledger import Path
-from ..lessons import ONLY_STREAMS, OTHER_ROUTE, REFUSED_BETAS, Body, Reading, each, not_served
+from ..lessons import ONLY_STREAMS, OTHER_ROUTE, REFUSED_BETAS, Body, Reading, each, leave_out, not_served, surrogates
 from ..rules import whole
 from .content_out import FAILED
 from .facts import IDS
@@ -209,6 +209,24 @@ def _mixed_errors(body: Body) -> tuple[Body, Path | None]:
     return _each_block(body, as_content)
 
 
+def _fitting_pictures(body: Body) -> tuple[Body, Path | None]:
+    """Pictures, also in the results of tools, with the media type that they have."""
+    return _each_block(
+        body, lambda block: each(block, "content", _fitting_picture)[0] if block.get("type") == "tool_result" else _fitting_picture(block)
+    )
+
+
+def _fitting_picture(block: dict[str, Any]) -> dict[str, Any]:
+    source = block.get("source") if block.get("type") == "image" else None
+    if not isinstance(source, dict) or not isinstance(source.get("data"), str):
+        return block
+    try:
+        kind = media.image_type("", source["data"])
+    except ValueError:  # no base64
+        kind = ""
+    return block | {"source": source | {"media_type": kind}} if kind and kind != source.get("media_type") else block
+
+
 def _each_block(body: Body, change: Callable[[dict[str, Any]], dict[str, Any]]) -> tuple[Body, Path | None]:
     """The body with the blocks of its messages changed; see `each`."""
     return each(body, "messages", lambda message: each(message, "content", change)[0])
@@ -241,6 +259,14 @@ LESSONS = (
         sent=b'"budget_tokens"',
         change=_fitting_budget,
         adapts="thinking",
+    ),
+    Reading(
+        "pictures",
+        re.compile(r"does not match the provided media type|specified using the .{1,40} media type|declared media_type is", re.IGNORECASE),
+        "pictures have the media type of their bytes",
+        sent=b'"base64"',
+        change=_fitting_pictures,
+        adapts="messages",
     ),
     Reading(
         "errors",
@@ -335,6 +361,31 @@ LESSONS = (
         lasting=False,
     ),
     Reading(
+        "thinking",
+        re.compile(r"thinking\.type\.enabled.{0,4} is not supported", re.IGNORECASE),
+        "thinking is adaptive",
+        sent=b'"thinking"',
+        flags={"m_thinking": "adaptive"},
+    ),
+    Reading(
+        "thinking",
+        re.compile(
+            r"adaptive thinking is not supported|thinking.{0,60}input tag 'adaptive'"
+            r"|thinking\.type: input should be 'enabled' or 'disabled'",
+            re.IGNORECASE,
+        ),
+        "thinking has a budget",
+        sent=b'"thinking"',
+        flags={"m_thinking": "manual"},
+    ),
+    Reading(
+        "effort",
+        re.compile(r"does not support the effort parameter|thinking.{0,20}cannot be disabled when reasoning_effort", re.IGNORECASE),
+        "no effort is sent",
+        sent=b'"effort"',
+        change=leave_out("output_config", "effort"),
+    ),
+    Reading(
         "format",
         re.compile(r"\boutput_format\b.{0,100}(?:deprecated|not permitted|no longer|unknown|unexpected)", re.IGNORECASE | re.DOTALL),
         "output_format is called output_config.format",
@@ -342,6 +393,7 @@ LESSONS = (
         change=format_renamed,
         adapts="output_format",
     ),
+    surrogates("messages"),
     REFUSED_BETAS,
     ONLY_STREAMS,
     OTHER_ROUTE,

@@ -18,7 +18,7 @@ import orjson
 
 from .. import compaction, errors, jsontext, passages, quirks
 from ..anything import dict_of, list_of, str_of
-from ..arguments import held_of_null
+from ..arguments import behind_nothing, held_of_nothing
 from ..chat.errors_in import error_of
 from ..endings import UNKNOWN, empty_answer, failed
 from ..events import (
@@ -55,6 +55,7 @@ _DELTAS: dict[str, tuple[str, str, _Delta]] = {
     "thinking": ("thinking_delta", "thinking", Reasoning),
     "tool_use": ("input_json_delta", "partial_json", Arguments),
 }
+_OPENED_BY = {"text_delta": "text", "thinking_delta": "thinking"}
 _KEYS = {"text": b'"text":"', "thinking": b'"thinking":"'}  # where the text of such a delta begins
 _COMPACTION = "compaction"
 _MOST_OPEN = 256  # blocks open at the same time; the reference allows one
@@ -78,7 +79,7 @@ class _Block:
     unwrap: ToolText | None = None
     input: str = ""  # a tool's whole arguments, given with its start
     summary: list[str] = field(default_factory=list)  # of a compaction, so far
-    held: str = ""  # the beginning of a tool's arguments, as long as it may become null
+    held: str = ""  # the beginning of a tool's arguments, as long as it may become null, or an empty object
     seal: Seal | None = None
     filled: bool = False
 
@@ -300,6 +301,9 @@ class StreamDecoder:
         extra = _EXTRA_DELTAS.get((block.kind, kind))
         if extra is not None:
             return extra(self, block, delta)
+        opened = _OPENED_BY.get(kind)
+        if opened is not None and block.part >= 0 and str_of(delta, opened):  # SGLang: text in a block of thinking, or of a tool
+            return self._block_start({"index": index, "content_block": {"type": opened}}) + self._block_delta(value)
         if block.part >= 0:  # otherwise the entire block was reported
             self._unsaid.add(f"content[{index}].delta:{kind[:_LONGEST_LABEL]}")
         return []
@@ -308,9 +312,10 @@ class StreamDecoder:
         """Return the events for a piece of a block's text; an incomplete end is held back."""
         if block.kind == "tool_use" and not block.filled:
             text = (block.held + text).lstrip(" \t\r\n")
-            if (held := held_of_null(text)) is not None:
+            if (held := held_of_nothing(text)) is not None:
                 block.held = held
                 return []
+            text = behind_nothing(text)
             block.plain = block.unwrap is None
         if text:
             block.filled = True

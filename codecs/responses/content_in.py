@@ -59,7 +59,7 @@ def _decode_part(part: Any, role: str, path: Path, ledger: Ledger) -> Part:
 
 
 def _cache(fields: Fields, ledger: Ledger) -> Cache | None:
-    return fields.mark("prompt_cache_breakpoint", "12h", ledger)
+    return fields.mark("prompt_cache_breakpoint", "12h", ledger) or fields.mark("cache_control", "1h", ledger)
 
 
 def _in_result(part: Any, path: Path, ledger: Ledger) -> Part:

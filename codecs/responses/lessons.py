@@ -7,8 +7,23 @@ from typing import Any
 
 from ..ids import CallIds, with_id
 from ..ledger import Path
-from ..lessons import EACH, MISSING_PROPERTIES, ONLY_STREAMS, OTHER_ROUTE, Body, Reading, each, leave_out, not_served, without
+from ..lessons import (
+    EACH,
+    MISSING_PROPERTIES,
+    ONLY_STREAMS,
+    OTHER_ROUTE,
+    ROOT_UNIONS,
+    Body,
+    Reading,
+    each,
+    leave_out,
+    not_served,
+    surrogates,
+    without,
+)
 from .facts import IDS
+
+_NAMELESS = frozenset({"message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"})
 
 
 def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
@@ -24,8 +39,21 @@ def _without_loose_reasoning(body: Body) -> tuple[Body, Path | None]:
     """Remove earlier reasoning and the ids by which items are bound to it: a caller has cut its history between the two."""
     without_it, _ = _without_reasoning(body)
     items = without_it.get("input")
+    if isinstance(items, list) and any(isinstance(item, dict) and item.get("type") == "item_reference" for item in items):
+        return body, None  # it stands for what only the caller has
     bare, first = without(items, (EACH, "id")) if isinstance(items, list) else (items, None)
     return (without_it, None if without_it is body else ("input",)) if first is None else (without_it | {"input": bare}, ("input",))
+
+
+def _without_ids(body: Body) -> tuple[Body, Path | None]:
+    """Remove the ids of items that need none: calls are bound to their results by another member."""
+
+    def bare(item: dict[str, Any]) -> dict[str, Any]:
+        spare = "id" in item and item.get("type", "message") in _NAMELESS
+        return {name: value for name, value in item.items() if name != "id"} if spare else item
+
+    changed, path = each(body, "input", bare)
+    return changed, path and (*path, "id")
 
 
 def _without_nulls(body: Body) -> tuple[Body, Path | None]:
@@ -61,14 +89,14 @@ LESSONS = (
         "reasoning",
         re.compile(r"invalid_encrypted_content|encrypted content\b.{0,80}\bverif"),
         "earlier reasoning is left out",
-        sent=b'"encrypted_content"',
+        sent=b'"reasoning"',
         change=_without_reasoning,
         adapts="reasoning",
         lasting=False,
     ),
     Reading(
         "reasoning",
-        re.compile(r"without its (?:required )?(?:following item|'reasoning' item)", re.IGNORECASE),
+        re.compile(r"without its (?:required )?(?:following item|'reasoning' item)|items are not persisted when", re.IGNORECASE),
         "earlier reasoning is left out",
         sent=b'"reasoning"',
         change=_without_loose_reasoning,
@@ -91,7 +119,16 @@ LESSONS = (
         change=_fitting_ids,
         adapts="input",
     ),
+    Reading(
+        "item ids",
+        re.compile(r"\binput\[\d{1,6}\]\.id\b.{0,200}(?:begins with|too long)", re.IGNORECASE | re.DOTALL),
+        "items of the caller's have no ids",
+        sent=b'"id"',
+        change=_without_ids,
+    ),
     MISSING_PROPERTIES,
+    ROOT_UNIONS,
+    surrogates("input"),
     ONLY_STREAMS,
     OTHER_ROUTE,
 )

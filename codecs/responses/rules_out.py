@@ -187,7 +187,7 @@ def _is_empty(item: Any) -> bool:
 RULES: tuple[Rule[ResponsesDraft], ...] = (
     *LEAVE_OUT,
     Rule(lambda can: any(can.schema_subset), adjust_schemas, of="written"),
-    Rule(lambda can: any(one != "complete" for one in can.schema_subset), adjust_schemas, of="carried", walks=True),
+    Rule(lambda can: any(one != "complete" for one in can.schema_subset) and not can.openai_host, adjust_schemas, of="carried", walks=True),
     Rule(lambda can: True, fit_effort, of="carried", rests_on="r_effort_values"),
     Rule(lambda can: not can.r_summaries, leave_out_summary, of="carried"),
     Rule(lambda can: not can.r_encrypted_reasoning, leave_out_sealed_reasoning, of="carried"),

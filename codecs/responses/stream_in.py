@@ -18,7 +18,7 @@ import orjson
 
 from .. import compaction, errors, jsontext, quirks
 from ..anything import dict_of, dicts_of, int_of, placed_dicts_of, seconds_of, str_of
-from ..arguments import held_of_null
+from ..arguments import behind_nothing, held_of_nothing
 from ..chat.errors_in import error_of
 from ..endings import UNKNOWN, empty_answer
 from ..events import (
@@ -461,9 +461,10 @@ class StreamDecoder:
             return
         if not item.begun and item.kind == "function_call":
             text = (item.null + text).lstrip(" \t\r\n")
-            if (held := held_of_null(text)) is not None:
+            if (held := held_of_nothing(text)) is not None:
                 item.null = held
                 return
+            text = behind_nothing(text)
         item.begun = item.begun or bool(text)
         text = self._piece(item, text)
         if item.text is not None:

@@ -65,7 +65,7 @@ def question(exchange: Exchange, candidate: Candidate) -> tuple[str, bytes]:
     for field in count.leaves or ():
         encoded.body.pop(field, None)
     path = candidate.speaks.place(count.path, candidate.model)
-    return path, jsontext.dumps(count.wrapped(encoded.body, candidate.model, candidate.capabilities))
+    return path, jsontext.dumps_whole(count.wrapped(encoded.body, candidate.model, candidate.capabilities))
 
 
 def _carried(exchange: Exchange, candidate: Candidate, carrier: Carrier) -> tuple[str, bytes]:
@@ -76,7 +76,7 @@ def _carried(exchange: Exchange, candidate: Candidate, carrier: Carrier) -> tupl
         value = {**exchange.scan.value, **{name: least for name, least in _least(exchange).items() if name not in exchange.scan.value}}
     else:
         value = own.encode_request(_decoded(exchange), candidate.capabilities, candidate.model).body
-    body = jsontext.dumps(carrier.parcel(value, own.headers(candidate.capabilities), NO_BETAS).of(value))
+    body = jsontext.dumps_whole(carrier.parcel(value, own.headers(candidate.capabilities), NO_BETAS).of(value))
     return carrier.filled(carrier.count.path, candidate.model), carrier.count.write(body)
 
 

@@ -322,7 +322,7 @@ def _translated(attempt: Attempt) -> bytes:
     collects = _must_collect(attempt, value)
     if carrier is not None:
         value = _parcel(attempt, carrier, value).of(value)
-    body = jsontext.dumps(value)
+    body = jsontext.dumps_whole(value)
     if exchange.stream and exchange.speaks.counts_first:
         attempt.reply.asks = estimate.tokens_of_body(request, len(body))
     if collects and not (carrier and "stream" in carrier.leaves):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .attempt import Attempt
 
 # statuses of refusals that teach: whatever they are about, or that another API is to be asked
-_TEACHING = {400: "all", 422: "all", 404: "elsewhere"}
+_TEACHING = {400: "all", 422: "all", 404: "recognised"}  # what a shape's table has a row for
 _LIVES_UPSTREAM = ("previous_response_id", "conversation", "background")
 _OPERATORS_FAULT = frozenset({401, 402, 403})  # with the gateway's own key
 _OPERATORS_KINDS = frozenset({"auth", "billing"})  # likewise: OpenAI says by a 429 that an account has nothing left
@@ -80,7 +80,7 @@ def _learn(attempt: Attempt, error: errors.GatewayError) -> None:
         return
     table, elsewhere = attempt.candidate.speaks.lessons, _could_go_elsewhere(attempt)
     lesson = lessons.read(table, error, sent, attempt.same_shape, elsewhere)
-    if lesson is None or not (_TEACHING[attempt.status] == "all" or lesson.elsewhere):
+    if lesson is None or (lesson.member and _TEACHING[attempt.status] != "all"):
         return
     if exchange.strict and attempt.same_shape and not (lesson.adapts or lesson.elsewhere):
         return

@@ -48,8 +48,15 @@ def joined(reader: ArgumentText | Telling, pieces: tuple[str, ...]) -> str:
         ((" n", "ull", "\n"), ""),
         (("",), ""),
         (("  ", "{}"), "{}"),
+        (("{}",), "{}"),
+        (("{}", "\n", ""), "{}"),
+        (("{}", "}"), "{}"),
         (("nul", "ls"), "nulls"),
         (("nul",), "nul"),
+        # nothing, and then the arguments after all
+        (("{}", OBJECT), OBJECT),
+        (("{}", "\n", '{"q"', ': "ab"}', OBJECT), OBJECT),
+        (("{}" + OBJECT,), OBJECT),
         # what is cut stays cut
         (('{"a":', '{"a"'), '{"a":{"a"'),
         (("free text }", " more"), "free text } more"),
@@ -104,6 +111,8 @@ def arguments(upstream: str, caller: str, values: list[Any]) -> list[Any]:
         (["", '{"q": "', 'ab"}', OBJECT], {"q": "ab"}),
         ([OBJECT, "}"], {"q": "ab"}),
         (["null"], {}),
+        (["{}"], {}),
+        (["{}", '{"q": ', '"ab"}'], {"q": "ab"}),
         ([{"q": "ab"}], {"q": "ab"}),
         ([None], {}),
     ],
@@ -118,6 +127,12 @@ def test_over_chat(caller: str, pieces: list[Any], value: Any) -> None:
 def test_calls_that_are_cumulative_beside_each_other(caller: str) -> None:
     entries = [call(0, "c", "f", '{"a"'), call(1, "d", "g", '{"b"'), call(0, arguments='{"a": 1}'), call(1, arguments='{"b": 2}')]
     assert arguments("chat", caller, [*map(calls, entries), finished("tool_calls")]) == [{"a": 1}, {"b": 2}]
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_calls_of_nothing_that_are_numbered_alike(caller: str) -> None:
+    entries = [call(0, None, "f", "{}"), call(0, None, "g", "{}")]
+    assert arguments("chat", caller, [*map(calls, entries), finished("tool_calls")]) == [{}, {}]
 
 
 @pytest.mark.parametrize("caller", CALLERS)
@@ -151,6 +166,29 @@ def test_over_messages(caller: str, given: Any, value: Any) -> None:
     collector.feed(SHAPES["messages"].decode_response(body, reply))
     found = json.dumps(collector.body())
     assert json.dumps(json.dumps(value)) in found or json.dumps(json.dumps(value, separators=(",", ":"))) in found
+
+
+NOTHING = [(["{}"], {}), (["{}", '{"a": ', "1}"], {"a": 1})]
+
+
+@pytest.mark.parametrize("caller", ["chat", "messages"])
+@pytest.mark.parametrize(("pieces", "value"), NOTHING)
+def test_an_empty_object_before_the_arguments_over_responses(caller: str, pieces: list[str], value: Any) -> None:
+    deltas = [{"type": "response.function_call_arguments.delta", "output_index": 0, "item_id": "fc_1", "delta": piece} for piece in pieces]
+    added = {"type": "response.output_item.added", "output_index": 0, "item": _call_item("")}
+    completed = {"type": "response.completed", "response": {"id": "r", "status": "completed", "output": []}}
+    assert arguments("responses", caller, [added, *deltas, completed]) == [value]
+
+
+@pytest.mark.parametrize("caller", ["chat", "responses"])
+@pytest.mark.parametrize(("pieces", "value"), NOTHING)
+def test_an_empty_object_before_the_arguments_over_messages(caller: str, pieces: list[str], value: Any) -> None:
+    block = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    deltas = [{"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": piece}} for piece in pieces]
+    ends = [{"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {}}, {"type": "message_stop"}]
+    started = {"type": "message_start", "message": {"id": "m", "content": [], "usage": {}}}
+    opened = {"type": "content_block_start", "index": 0, "content_block": block}
+    assert arguments("messages", caller, [started, opened, *deltas, {"type": "content_block_stop", "index": 0}, *ends]) == [value]
 
 
 def test_reasoning_of_a_chat_stream() -> None:

@@ -98,6 +98,22 @@ def test_statuses(status: int, kind: str, value: Any) -> None:
             None,
             None,
         ),
+        *(
+            (400, openai(message), "context_too_long", message, None, None)
+            for message in (
+                "Invalid request: Your request exceeded model token limit: 262144 (requested: 269030)",  # Kimi
+                "The input (345516 tokens) is longer than the model's context length (262144 tokens).",  # SGLang
+                "You passed 40001 input tokens. However, the model's context length is only 40960 tokens.",  # vLLM
+                "Prompt exceeds max length",  # GLM
+                "Range of input length should be [1, 98304]",  # Qwen
+                "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",  # xAI
+                "Please reduce the length of the messages or completion. Current length is 10000 while limit is 8192",  # Cerebras
+                "prompt token count of 140000 exceeds the limit of 128000",  # Copilot
+                "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",  # Google
+                "`inputs` tokens + `max_new_tokens` must be <= 32769.",  # Together
+                "The number of tokens to keep from the initial prompt is greater than the context length",  # LM Studio
+            )
+        ),
         # a plain string (xAI, Venice, Pollinations), also with a code beside it
         (400, {"error": "m"}, "bad_request", "m", None, None),
         (400, {"code": "Client specified an invalid argument", "error": "m"}, "bad_request", "m", None, None),
@@ -139,11 +155,24 @@ def test_statuses(status: int, kind: str, value: Any) -> None:
             None,
             None,
         ),
+        # an account that has nothing left (MiniMax, Venice)
+        (429, {"error": {"http_code": "429", "message": "m", "type": "insufficient_balance_error"}}, "billing", "m", None, None),
+        (403, {"code": "INSUFFICIENT_BALANCE", "message": "m"}, "billing", "m", None, None),
         # with HTTP 200 the object says what it is
         (200, {"error": {"message": "m", "code": 429}}, "rate_limit", "m", None, None),
         (200, {"error": {"message": "m", "code": "503"}}, "overloaded", "m", None, None),
         (200, {"error": {"message": "m", "type": "authentication_error"}}, "auth", "m", None, None),
         (200, {"error": {"message": "m"}}, "server", "m", None, None),
+        (
+            200,
+            {"error": {"message": "m", "type": "service_unavailable_error", "code": "server_is_overloaded"}},
+            "overloaded",
+            "m",
+            None,
+            None,
+        ),
+        (200, {"error": {"message": "m", "code": "slow_down"}}, "overloaded", "m", None, None),
+        (200, {"error": {"message": "m", "type": "engine_overloaded_error"}}, "overloaded", "m", None, None),
         # others
         (429, [{"error": {"code": 429, "message": "m", "status": "RESOURCE_EXHAUSTED"}}], "rate_limit", "m", None, None),
         (400, {"error": {"message": "outer", "error": {"message": "inner", "param": "p"}}}, "bad_request", "outer", None, "p"),

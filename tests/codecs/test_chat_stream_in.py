@@ -310,11 +310,11 @@ def sealed(part: int, seals: list[ev.Event], *pieces: str) -> list[ev.Event]:
             [*text(0, "a", "b"), *sealed(1, [verbatim(1, HIDDEN[0])])],
         ),
         (
-            [calls(call(0, "c", "f", "")), details(HIDDEN[0]), calls(call(0, arguments="{}"))],
+            [calls(call(0, "c", "f", "")), details(HIDDEN[0]), calls(call(0, arguments='{"a":1}'))],
             [
                 ev.ToolStart(0, "c", "f"),
                 *sealed(1, [verbatim(1, HIDDEN[0])])[:1],
-                ev.Arguments(0, "{}"),
+                ev.Arguments(0, '{"a":1}'),
                 *sealed(1, [verbatim(1, HIDDEN[0])])[1:],
                 ev.PartStop(0),
             ],
@@ -383,6 +383,20 @@ def test_reasoning(values: list[dict[str, Any]], events: list[ev.Event]) -> None
         (
             [calls(call(0, None, "f", '{"a":"}')), calls(call(0, None, "f", '"}')), calls(call(0, None, "f", "{}"))],
             [*called(0, "", "f", '{"a":"}', '"}'), *called(1, "", "f", "{}")],
+        ),
+        # each piece has an id of its own (Poolside, mlx-openai-server)
+        (
+            [calls(call(0, "c", "f", "")), calls(call(0, "d", arguments="{")), calls(call(0, "e", arguments="}"))],
+            called(0, "c", "f", "{", "}"),
+        ),
+        (
+            [
+                calls(call(0, "c", "f", "{")),
+                calls(call(0, "d", arguments="}")),
+                calls(call(0, "e", "g", "")),
+                calls(call(0, "h", arguments="{}")),
+            ],
+            [*called(0, "c", "f", "{", "}"), *called(1, "e", "g", "{}")],
         ),
         # not numbered at all (Mistral of old)
         (

@@ -184,6 +184,11 @@ def test_cache_breakpoints(ttl: dict[str, str], found: str) -> None:
     assert carried.messages[0]["content"] == [A_TEXT | mark]
     assert carried.messages[2]["content"] == [{"type": "text", "text": "r"} | mark]
     assert carried.adapted == ("messages[*].content[*].cache_control" if found == "12h" else "")
+    as_they_are = from_messages({"c_cache_control": True}, messages=history)
+    theirs = {"cache_control": {"type": "ephemeral"} | (ttl if found == "12h" else {})}
+    assert as_they_are.messages[0]["content"] == [A_TEXT | theirs]
+    assert as_they_are.messages[2]["content"] == [{"type": "text", "text": "r"} | theirs]
+    assert as_they_are.adapted == ""
 
 
 # ---- what the model said ----

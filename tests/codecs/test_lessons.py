@@ -181,6 +181,9 @@ def test_without() -> None:
     assert lessons.without(body, ("f",), 6) == (body, None)
 
 
+ONLY_STRINGS: JSON = {"c_content_parts": False, "c_null_content": False}
+REASONING_BACK: JSON = {"c_reasoning_required_with_tools": True, "c_reasoning_in": "reasoning_content", "c_reasons": "unless_off"}
+
 # the shape, the refusal, members of the body besides, flags that it means
 TABLES: list[tuple[str, str, JSON, JSON]] = [
     ("chat", "Use 'max_completion_tokens' instead of 'max_tokens'.", {}, {"c_max_tokens_field": "max_completion_tokens"}),
@@ -190,6 +193,17 @@ TABLES: list[tuple[str, str, JSON, JSON]] = [
     ("chat", "Unexpected role 'user' after role 'tool'", {"messages": [{"role": "tool", "content": "x"}]}, {"c_user_after_tool": False}),
     ("chat", "tool_choice is incompatible with thinking", {}, {"c_tool_choice_reasoning": "auto", "c_reasons": "unless_off"}),
     ("chat", "Stream must be set to true", {}, {"whole_answers": "never"}),
+    ("chat", "Conversation roles must alternate user/assistant/user/assistant/...", {}, {"c_alternate": True}),
+    ("chat", "messages[0]: invalid type: sequence, expected a string at line 1 column 90", {}, ONLY_STRINGS),
+    ("chat", "json: cannot unmarshal array into Go struct field Message.messages.content of type string", {}, ONLY_STRINGS),
+    ("chat", "messages.0.content: Input should be a valid string", {}, ONLY_STRINGS),
+    ("chat", "content must be a string", {}, ONLY_STRINGS),
+    ("chat", "messages[2].content: expected one of a string or array of objects, but got null instead.", {}, {"c_null_content": False}),
+    ("chat", "Missing `reasoning_content` field in the assistant message at index 2", {"messages": [{"tool_calls": []}]}, REASONING_BACK),
+    ("messages", '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive".', {}, {"m_thinking": "adaptive"}),
+    ("messages", "adaptive thinking is not supported on this model", {}, {"m_thinking": "manual"}),
+    ("messages", "thinking.type: Input tag 'adaptive' found using 'type' does not match: 'enabled'", {}, {"m_thinking": "manual"}),
+    ("messages", "body.thinking.type: Input should be 'enabled' or 'disabled'", {}, {"m_thinking": "manual"}),
     ("responses", "reasoning.summary needs a verified organization", {}, {"r_summaries": False}),
 ]
 
@@ -219,6 +233,133 @@ def test_another_api(message: str) -> None:
     assert found.elsewhere
     nowhere = taught("chat", openai(message), own=True)
     assert nowhere is None
+
+
+EFFORT: JSON = {"output_config": {"effort": "high"}}
+OFF: JSON = {"thinking": {"type": "disabled"}}
+SPENT = "'max_tokens' or 'max_completion_tokens' is too large: 100. This model's maximum context length is 40960 tokens"
+CALL_ITEM: JSON = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+RESULT_ITEM: JSON = {"type": "function_call_output", "call_id": "c", "output": "x"}
+THOUGHT_ITEM: JSON = {"type": "reasoning", "id": "rs_1", "summary": []}
+ONCE = "Item with id 'rs_1' not found. Items are not persisted when `store` is set to false."
+
+# the shape, the refusal, members of the body besides, what of the body goes up instead (None: it is the caller's affair)
+CHANGED: list[tuple[str, str, JSON, JSON | None]] = [
+    ("chat", "invalid temperature: only 1 is allowed for this model", {}, {"temperature": None}),
+    ("chat", "thinking options type cannot be disabled when reasoning_effort is set", OFF, {"reasoning_effort": None}),
+    ("chat", "thinking options type cannot be disabled when reasoning_effort is set", {}, {}),
+    ("messages", "thinking options type cannot be disabled when reasoning_effort is set", OFF | EFFORT, {"output_config": None}),
+    ("messages", "This model does not support the effort parameter.", EFFORT, {"output_config": None}),
+    ("responses", ONCE, {"input": [THOUGHT_ITEM, CALL_ITEM | {"id": "fc_1"}, RESULT_ITEM]}, {"input": [CALL_ITEM, RESULT_ITEM]}),
+    ("responses", ONCE, {"input": [{"type": "item_reference", "id": "rs_1"}, THOUGHT_ITEM]}, {}),
+    (
+        "responses",
+        "The encrypted content could not be verified. Reason: Encrypted content could not be decrypted or parsed.",
+        {"input": [THOUGHT_ITEM, CALL_ITEM, RESULT_ITEM]},
+        {"input": [CALL_ITEM, RESULT_ITEM]},
+    ),
+    (
+        "responses",
+        "Invalid 'input[1].id': 'call_1'. Expected an ID that begins with 'fc'.",
+        {"input": [THOUGHT_ITEM, CALL_ITEM | {"id": "call_1"}, RESULT_ITEM | {"id": "x"}]},
+        {"input": [THOUGHT_ITEM, CALL_ITEM, RESULT_ITEM]},
+    ),
+    (
+        "responses",
+        "Invalid 'input[0].id': string too long. Expected a string with maximum length 64, but got a string with length 200 instead.",
+        {"input": [{"role": "user", "content": "Hi", "id": "m" * 200}, {"type": "item_reference", "id": "rs_1"}]},
+        {"input": [{"role": "user", "content": "Hi"}, {"type": "item_reference", "id": "rs_1"}]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("shape", "message", "more", "instead"), CHANGED)
+def test_what_goes_up_instead(shape: str, message: str, more: JSON, instead: JSON) -> None:
+    body = BODIES[shape] | more
+    found = taught(shape, openai(message), own=True, body=body)
+    assert found is not None
+    assert found.change is not None
+    changed, _ = found.change(body)
+    assert changed == {name: value for name, value in (body | instead).items() if value is not None}
+    assert found.change(changed) == (changed, None)
+
+
+JPEG = "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBD"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "messages.0.content.1.image.source.base64.data: Image does not match the provided media type image/png",
+        "The image was specified using the image/png media type, but the image appears to be a image/jpeg image",
+        "Could not process image at index 0. Declared media_type is image/png, but the data appears to be image/jpeg",
+    ],
+)
+def test_pictures_that_are_declared_as_others(message: str) -> None:
+    def picture(kind: str, data: str = JPEG) -> JSON:
+        return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
+
+    def history(kind: str) -> JSON:
+        result = {"type": "tool_result", "tool_use_id": "t", "content": [picture(kind)]}
+        return {"messages": [{"role": "user", "content": [result, picture(kind), picture("image/png", "AAAA"), picture("image/png", "+")]}]}
+
+    found = taught("messages", anthropic(message), own=True, body=MESSAGES | history("image/png"))
+    assert found is not None
+    assert found.change is not None
+    changed, _ = found.change(MESSAGES | history("image/png"))
+    assert changed == MESSAGES | history("image/jpeg")
+    assert found.change(changed) == (changed, None)
+
+
+@pytest.mark.parametrize(("shape", "member"), [("chat", "messages"), ("messages", "messages"), ("responses", "input")])
+def test_text_that_was_cut_within_a_character(shape: str, member: str) -> None:
+    body = BODIES[shape] | {member: [{"role": "user", "content": "a\ud83d b 😀"}]}
+    refusal = openai("The request body is not valid JSON: no low surrogate in string: line 1 column 90 (char 89)")
+    found = taught(shape, refusal, own=True, body=body)
+    assert found is not None
+    assert found.change is not None
+    assert not found.lasting
+    assert found.change(body) == (BODIES[shape] | {member: [{"role": "user", "content": "a\ufffd b 😀"}]}, (member,))
+    assert taught(shape, refusal, own=True) is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        SPENT,
+        "max_tokens is too large: 100. This model supports at most 50 completion tokens",
+        "max_completion_tokens is too large: 100. This model supports at most 50 completion tokens",
+        "max_tokens=100 cannot be greater than max_model_len=max_total_tokens=50.",
+        "Invalid max_tokens value, the valid range of max_tokens is [1, 50]",
+        "`max_tokens` must be less than or equal to `50`",
+        "Range of max_tokens should be [1, 50]",
+    ],
+)
+def test_an_answer_for_which_there_is_no_room(message: str) -> None:
+    """Callers of other APIs have to name a limit; one of the upstream's own API has chosen it."""
+    assert taught("chat", openai(message, "max_tokens"), own=True) is None
+    found = taught("chat", openai(message, "max_tokens"))
+    assert found is not None
+    assert found.change is not None
+    assert not found.lasting
+    assert found.change(CHAT) == ({name: value for name, value in CHAT.items() if name != "max_tokens"}, ("max_tokens",))
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("shape", ["chat", "responses"])
+def test_alternatives_at_the_root_of_a_schema(shape: str, own: bool) -> None:
+    def tools(schema: JSON) -> list[JSON]:
+        function = {"name": "f", "parameters": schema}
+        return [{"type": "function", "function": function} if shape == "chat" else {"type": "function", **function}]
+
+    one: JSON = {"properties": {"a": {"type": "string"}}, "required": ["a"]}
+    other: JSON = {"properties": {"b": {"type": "string"}}}
+    body = BODIES[shape] | {"tools": tools({"type": "object", "anyOf": [one, other]})}
+    refusal = "Invalid schema for function 'f': schema must have type 'object' and not have 'oneOf'/'anyOf'/'allOf' at the top level."
+    found = taught(shape, openai(refusal, "tools[0].parameters", "invalid_function_parameters"), own, body=body)
+    assert found is not None
+    assert found.change is not None
+    assert found.change(body)[0] == body | {"tools": tools({"type": "object", "properties": one["properties"] | other["properties"]})}
 
 
 SCHEMA: JSON = {"type": "object", "properties": {"a": {"type": "array"}}}

@@ -7,10 +7,13 @@ import base64
 import pytest
 
 from dragoman.codecs import errors, media
+from dragoman.codecs.capabilities import Capabilities
 from dragoman.codecs.media import Inline
+from dragoman.codecs.registry import SHAPES, UPSTREAMS
 
 PATH = ("messages", 0, "content", 1, "image_url", "url")
 PNG = "iVBORw0KGgo="
+JPEG = "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBD"
 
 
 def b64(raw: bytes) -> str:
@@ -100,3 +103,25 @@ def test_media_type_names() -> None:
     assert media.media_type(" Text/Plain; charset=utf-8") == "text/plain"
     assert media.media_type("image/jpg") == "image/jpeg"
     assert media.media_type("") == ""
+
+
+@pytest.mark.parametrize(
+    ("declared", "data", "kind"),
+    [
+        ("image/png", JPEG, "image/jpeg"),
+        ("image/png", "R0lGODlhAQABAAAAACw=", "image/gif"),
+        ("image/jpeg", JPEG, "image/jpeg"),
+        ("image/png", "AAAA", "image/png"),
+        ("image/png", "JVBERi0xLjQ=", "image/png"),
+    ],
+)
+def test_pictures_are_what_their_bytes_say(declared: str, data: str, kind: str) -> None:
+    """Screenshots of MCP servers; Claude refuses the other name, and the conversation is over."""
+    parts = [{"type": "image_url", "image_url": {"url": f"data:{declared};base64,{data}"}}]
+    for shape in ("messages", "converse"):
+        request = SHAPES["chat"].decode_request({"model": "m", "messages": [{"role": "user", "content": parts}]})
+        body = UPSTREAMS[shape].encode_request(request, Capabilities(), "m").body
+        block = body["messages"][0]["content"][0]
+        found = block["source"]["media_type"] if shape == "messages" else f"image/{block['image']['format']}"
+        assert found == kind
+        assert bool(request.ledger.adapted) == (declared != kind)

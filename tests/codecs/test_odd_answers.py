@@ -44,7 +44,7 @@ class Heard:
     @property
     def calls(self) -> list[tuple[str, str, Any]]:
         if self.caller == "chat":
-            entries = self.body["choices"][0]["message"]["tool_calls"]
+            entries = self.body["choices"][0]["message"].get("tool_calls", [])
             return [(entry["id"], entry["function"]["name"], json.loads(entry["function"]["arguments"])) for entry in entries]
         return [(block["id"], block["name"], block["input"]) for block in self.body["content"] if block["type"] == "tool_use"]
 
@@ -228,6 +228,32 @@ def test_a_tool_goes_on_behind_a_text_that_took_its_index() -> None:
     stop, ends = {"type": "content_block_stop", "index": 0}, {"type": "message_delta", "delta": {"stop_reason": "tool_use"}}
     heard = Heard("messages", "chat", begun, tool, pieces[0], text, pieces[1], stop, stop, ends, {"type": "message_stop"})
     assert (heard.calls, heard.texts, heard.reported) == ([("t", "f", {"x": 1})], ["On."], [])
+
+
+_SAYS = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking"), "tool_use": ("input_json_delta", "partial_json")}
+
+
+@pytest.mark.parametrize(
+    ("within", "pieces", "thoughts", "texts", "calls"),
+    [
+        ("thinking", [("thinking", "Hm."), ("text", "O"), ("text", "n.")], "Hm.", ["On."], []),
+        ("text", [("thinking", "Hm."), ("text", "On.")], "Hm.", ["On."], []),
+        ("tool_use", [("tool_use", '{"x"'), ("text", "On."), ("tool_use", ":1}")], None, ["On."], [("t", "f", {"x": 1})]),
+        ("thinking", [("thinking", "Hm."), ("text", "")], "Hm.", [""], []),
+    ],
+)
+def test_text_within_a_block_of_another_kind(
+    within: str, pieces: list[tuple[str, str]], thoughts: str | None, texts: list[str], calls: list[Any]
+) -> None:
+    """SGLang, vLLM: one block for all that was said."""
+    block = {"type": within, "id": "t", "name": "f", "input": {}, "thinking": "", "text": ""}
+    deltas = [{"type": "content_block_delta", "index": 0, "delta": {"type": _SAYS[kind][0], _SAYS[kind][1]: text}} for kind, text in pieces]
+    ends = [{"type": "content_block_stop", "index": 0}, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}]
+    begun = {"type": "message_start", "message": {"id": "msg_1", "content": []}}
+    opened = {"type": "content_block_start", "index": 0, "content_block": block}
+    heard = Heard("messages", "chat", begun, opened, *deltas, *ends, {"type": "message_stop"})
+    assert heard.body["choices"][0]["message"].get("reasoning_content") == thoughts
+    assert (heard.calls, heard.texts) == (calls, texts)
 
 
 # ---- what stands between ----

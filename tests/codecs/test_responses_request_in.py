@@ -50,6 +50,7 @@ def content(part: Any, role: str = "user") -> tuple[Part, list[str]]:
     [
         ({"type": "input_text", "text": "a"}, TextPart("a", AT), []),
         ({"type": "input_text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit"}}, TextPart("a", AT, Cache()), []),
+        ({"type": "input_text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h"}}, TextPart("a", AT, Cache(True)), []),
         (
             {"type": "input_text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}},
             TextPart("a", AT, Cache(True)),

@@ -149,6 +149,14 @@ def test_deepseek_and_openrouter_read_reasoning_in_their_own_way():
     assert openrouter["c.reasoning_in"] == "reasoning_details"
 
 
+def test_openrouter_caches_of_claude_what_is_marked():
+    def known(model):
+        return providers.capabilities("openrouter", "https://openrouter.ai/api/v1", model, {})
+
+    assert known("anthropic/claude-opus-4.6")["c.cache_control"] is True
+    assert "c.cache_control" not in known("openai/gpt-5.2")
+
+
 def test_github_models_is_retired():
     with pytest.raises(conf.ConfigError, match=r"model_providers\[0\]\.model: unknown provider"):
         conf.loads("model_providers: [{model: github/openai/gpt-4.1, access_key: k}]")

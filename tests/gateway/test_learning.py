@@ -75,6 +75,67 @@ async def ask(gateway: Inside, shape: str, model: str, **more: Any) -> tuple[int
         return status, headers, await caller.body(headers)
 
 
+def takes_no_adaptive_thinking(body: JSON) -> Refusal | None:
+    """oMLX."""
+    detail = {"type": "literal_error", "loc": ["body", "thinking", "type"], "msg": "Input should be 'enabled' or 'disabled'"}
+    return (422, {"detail": [detail]}) if body["thinking"]["type"] == "adaptive" else None
+
+
+@inside_once
+async def test_what_was_learned_is_known_of_the_callers_own_bodies() -> None:
+    up = Upstream(takes_no_adaptive_thinking)
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        for _ in range(2):
+            status, headers, _ = await ask(gateway, "messages", "messages/m", max_tokens=9000, thinking={"type": "adaptive"})
+            assert status == 200
+            assert headers["x-dragoman-adapted"] == "thinking"
+    assert [body["thinking"]["type"] for body in up.bodies] == ["adaptive", "enabled", "enabled"]
+
+
+@inside_once
+async def test_an_answer_for_which_there_is_no_room_is_as_long_as_it_can_be() -> None:
+    """vLLM; Claude Code asks for 32,000 tokens and more. The next request may have the room."""
+    told = "'max_tokens' or 'max_completion_tokens' is too large: 32000. This model's maximum context length is 32768 tokens"
+    up = Upstream(lambda body: error(told, "max_tokens") if "max_tokens" in body else None)
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        for _ in range(2):
+            status, headers, _ = await ask(gateway, "messages", "chat/m", max_tokens=32000)
+            assert status == 200
+            assert headers["x-dragoman-dropped"] == "max_tokens"
+        status, _, body = await ask(gateway, "chat", "chat/m", max_tokens=32000)
+        assert status == 400
+        assert told.encode() in body
+    assert ["max_tokens" in body for body in up.bodies] == [True, False, True, False, True]
+
+
+@inside_once
+async def test_halves_of_characters_are_not_sent_to_another_api() -> None:
+    up = Upstream(lambda body: None)
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        asked = b'{"model": "messages/m", "messages": [{"role": "user", "content": "a\\ud83d b"}]}'
+        async with gateway.call(request(PATHS["chat"], asked)) as caller:
+            assert (await caller.head())[0] == 200
+    assert [body["messages"][0]["content"] for body in up.bodies] == ["a\ufffd b"]
+
+
+@inside_once
+async def test_items_that_were_never_stored() -> None:
+    """OpenAI answers 404; what is no row of the table teaches nothing by that status."""
+    told = "Item with id 'rs_1' not found. Items are not persisted when `store` is set to false."
+    thought = {"type": "reasoning", "id": "rs_1", "summary": []}
+    up = Upstream(lambda body: error(told, "input", status=404) if thought in body["input"] else None)
+    async with Provider(up.script) as provider, Inside(CONFIG, provider) as gateway:
+        said = {"type": "message", "id": "msg_1", "role": "assistant", "content": "Hi"}
+        status, headers, _ = await ask(gateway, "responses", "responses/m", input=[thought, said, {"role": "user", "content": "So?"}])
+        assert status == 200
+        assert headers["x-dragoman-adapted"] == "reasoning"
+        assert up.bodies[-1]["input"] == [{"type": "message", "role": "assistant", "content": "Hi"}, {"role": "user", "content": "So?"}]
+        up.strict = lambda body: (404, unsupported("temperature")[1])
+        status, _, _ = await ask(gateway, "chat", "chat/m", temperature=0.5)
+        assert status == 404
+    assert len(up.bodies) == 3
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("client", SHAPES)
 @inside_once
