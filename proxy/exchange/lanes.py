@@ -7,7 +7,7 @@ content   the first content has come: from here on no other upstream can take ov
 heard     the upstream has sent content, also where it is collected and can still be discarded
 ended     the answer has ended: its proof of completion came, or its failure
 error     the upstream's own error, while nothing was given out for it yet
-counted   the upstream has counted all of the answer, at its end or with its failure
+counted   the upstream has counted all that it has written, at its end, with its failure or on the way
 """
 
 from __future__ import annotations
@@ -443,7 +443,7 @@ class EventsLane:
 
     @property
     def counted(self) -> bool:
-        return self._metered is not None or (self.ended and self.error is None)
+        return self.decoder.counted or self._metered is not None or (self.ended and self.error is None)
 
     def feed(self, chunk: bytes) -> bytes:
         decode = self.decoder.feed

@@ -175,6 +175,10 @@ class WatchedDecoder:
     def usage(self) -> Usage | None:
         return self._decoder.usage
 
+    @property
+    def counted(self) -> bool:
+        return self._decoder.counted
+
     def feed(self, frame: Frame) -> list[ev.Event]:
         return self._seen(self._decoder.feed(frame))
 
