@@ -495,7 +495,7 @@ class Observer:
     counted: the usage is that of all that the upstream has written.
     """
 
-    __slots__ = ("_calls", "_stop", "_unsaid", "_usage", "content", "counted", "error", "proof")
+    __slots__ = ("_calls", "_open", "_stop", "_unsaid", "_usage", "content", "counted", "error", "proof")
 
     bare = 0  # this shape has no events with usage only
 
@@ -509,6 +509,7 @@ class Observer:
         self.counted = False
         self._usage: dict[str, Any] | None = None
         self._stop: dict[str, Any] | None = None
+        self._open: Any = None  # the index of the last block, until its end comes
         self._unsaid = reply.unsaid
         self._calls = False
 
@@ -535,7 +536,7 @@ class Observer:
 
     def completed(self, clean: bool) -> bool:
         """Whether the answer was complete when the transport ended. clean: it was not broken off."""
-        return self.proof or self._stop is not None
+        return self.proof or (self._stop is not None and self._open is None)
 
     def observe_whole(self, body: dict[str, Any]) -> None:
         """Observe a complete answer."""
@@ -553,6 +554,9 @@ class Observer:
             self.content = any(piece for key, piece in dict_of(value, "delta").items() if key != "type")
         elif kind == "content_block_start":
             self._see_block(value.get("content_block"))
+            self._open = value.get("index")
+        elif kind == "content_block_stop":
+            self._open = None if value.get("index") == self._open else self._open
         elif kind == "message_start":
             self._see_usage(dict_of(value, "message"))
         elif kind == "message_delta":

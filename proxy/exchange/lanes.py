@@ -248,7 +248,10 @@ class BytesLane:
         return event if filled is shown else event[: match.start(1)] + safe_json(value | {holder: filled}) + event[end:]
 
     def finish(self, clean: bool) -> bytes:
-        """The upstream's stream is over; without proof of completion that is a failure, however calmly it ended."""
+        """The upstream's stream is over; without proof of completion that is a failure, however calmly it ended.
+
+        One that ends within an event did not end in order: what the event would have said is not known.
+        """
         last = self._splitter.finish()
         for frame in last:
             self.observer.feed(frame)
@@ -256,7 +259,7 @@ class BytesLane:
         rest, self._rest = bytes(self._rest), bytearray()
         self.ended = True
         self.error = self.error or self.observer.error
-        if self.error is None and not self.observer.completed(clean):
+        if self.error is None and not self.observer.completed(clean and not self._splitter.leftover):
             self.break_off(errors.Truncated(INTERRUPTED))
         self._lacks_end = self.error is None and not self.observer.proof
         if self.error is not None and last and last[0][0] == ERROR_LINE:
