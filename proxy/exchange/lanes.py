@@ -22,7 +22,7 @@ from ...codecs import events as ev
 from ...codecs.registry import SHAPES, UPSTREAMS
 from ...codecs.reply import Reply
 from ...codecs.shape import Collector, Decoder, Encoder, Observer, StatefulEncoder
-from ...codecs.sse import ERROR_LINE, Frame, Splitter, event_frame, is_whole, safe_json
+from ...codecs.sse import BOM, ERROR_LINE, Frame, Splitter, event_frame, is_whole, safe_json
 from ...codecs.usage import Usage
 from ..memory.answers import response_id, response_in
 
@@ -95,6 +95,7 @@ class BytesLane:
         self._withhold_usage = withhold_usage
         self._bare = 0  # chunks without choices, which may be usage, that were let through or withheld
         self._rest = bytearray()  # the beginning of an event that is not over
+        self._mark: bytes | None = b""  # the first bytes as long as they may be a byte order mark, which is not passed on; then None
         self._between = False  # content was seen, the last read ended with an event, and none is edited for its model or number
         self._shift = 0  # events of our own that stand in a numbered stream
         self.ended = False
@@ -145,6 +146,8 @@ class BytesLane:
         observer = self.observer
         feed = observer.feed
         frames = self._splitter.feed(chunk)
+        if self._mark is not None:
+            chunk = self._unmarked(chunk)
         for number, frame in enumerate(frames):
             if frame[0] == ERROR_LINE or (frame[1][-1:] != b"}" and not is_whole(frame[1])):
                 self.events += number
@@ -164,6 +167,12 @@ class BytesLane:
         if out.endswith(b"\r\n\r"):
             out += b"\n"  # its own other half would come when nothing is read any more
         return b"".join(event for event in events_of(out) if not _DONE.fullmatch(event)) if self._end else out
+
+    def _unmarked(self, chunk: bytes) -> bytes:
+        """The first reads without the mark: the caller's stream may have begun before, and there it is a part of the first line."""
+        first = (self._mark or b"") + chunk
+        self._mark = first if BOM.startswith(first) and first != BOM else None
+        return b"" if self._mark is not None else first.removeprefix(BOM)
 
     def _whole(self, chunk: bytes) -> bytes:
         """The events that this read completes; the beginning of the next one waits for the rest of it."""

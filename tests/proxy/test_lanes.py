@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.codecs import errors
+from dragoman.codecs import errors, sse
 from dragoman.codecs.reply import MAX_ANSWER, Reply
 from dragoman.codecs.request import Request
 from dragoman.codecs.sse import is_whole
@@ -168,6 +169,24 @@ def test_an_answer_that_ends_anywhere_is_complete_in_both_lanes_or_in_none(name:
         complete += [stream[:end]] if failed[0] is type(None) else []
     if api == "chat":  # a finish reason proves something only where nothing has begun behind it
         assert all(is_whole(events_of(one)[-1].removeprefix(b"data:").strip()) for one in complete)
+
+
+@pytest.mark.parametrize("alias", [None, "alias"])
+@pytest.mark.parametrize("api", SPEECH)
+def test_a_byte_order_mark_is_not_passed_on_wherever_the_network_cuts(api: str, alias: str | None) -> None:
+    """In the caller's stream it may not stand first: then it would be part of a line, which is not read."""
+
+    def carried(*reads: bytes) -> bytes:
+        lane = BytesLane(Reply(Request(api, "m", {}, True), echo_model=alias), api, 1 << 20)
+        return b"".join([*map(lane.feed, reads), lane.close()])
+
+    stream = b"".join(SPEECH[api].stream)
+    plain = carried(stream)
+    assert plain
+    for first, second in itertools.combinations_with_replacement(range(13), 2):
+        marked = sse.BOM + stream
+        assert carried(marked[:first], marked[first:second], marked[second:]) == plain
+        assert carried(stream[:first], stream[first:second], stream[second:]) == plain
 
 
 TELLING = b'data: {"error":{"message":"failed"}}\n\n'
