@@ -218,6 +218,10 @@ class Summing:
     def usage(self) -> Usage | None:
         return with_spent(self._decoder.usage, self._spent)
 
+    @property
+    def counted(self) -> bool:
+        return self._decoder.counted
+
     def feed(self, frame: Frame) -> list[Event]:
         return self._over(self._decoder.feed(frame))
 
@@ -247,6 +251,10 @@ class Preceded:
     @property
     def usage(self) -> Usage | None:
         return with_spent(None if self._decoder is None else self._decoder.usage, self._spent)
+
+    @property
+    def counted(self) -> bool:
+        return self._decoder is not None and self._decoder.counted
 
     def feed(self, frame: Frame) -> list[Event]:
         assert self._decoder is not None

@@ -148,6 +148,10 @@ class Listener:
     def usage(self) -> Usage | None:
         return self._decoder.usage
 
+    @property
+    def counted(self) -> bool:
+        return self._decoder.counted
+
     def feed(self, frame: Frame) -> list[Event]:
         return self._noted(self._decoder.feed(frame))
 
@@ -229,6 +233,10 @@ class Joined:
     @property
     def usage(self) -> Usage | None:
         return self._decoder.usage
+
+    @property
+    def counted(self) -> bool:
+        return self._decoder.counted
 
     def feed(self, frame: Frame) -> list[Event]:
         return self._joined(self._decoder.feed(frame))

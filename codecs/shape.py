@@ -33,12 +33,16 @@ Body = dict[str, Any]
 
 
 class Decoder(Protocol):
-    """Decodes an upstream's frames into hub events. ended: Stop or Fault was returned."""
+    """Decodes an upstream's frames into hub events. ended: Stop or Fault was returned. counted: the usage is that of all that the upstream
+    has written so far.
+    """
 
     ended: bool
 
     @property
     def usage(self) -> Usage | None: ...
+    @property
+    def counted(self) -> bool: ...
     def feed(self, frame: Frame) -> list[Event]: ...
     def finish(self, clean: bool) -> list[Event]: ...
 

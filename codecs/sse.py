@@ -30,6 +30,9 @@ BOM = b"\xef\xbb\xbf"
 KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
 
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+BLANK = BOM + b"\r\n "  # bytes that may precede a body, and say nothing
+
 # bytes from which a block is collected in a bytearray: joining it with every read would take quadratic time
 _LONG = 8192
 
@@ -212,6 +215,12 @@ def _as_error(value: bytes) -> bytes:
     if details.get("error") and isinstance(details["error"], dict | str):
         return value
     return b'{"error":%b}' % (value if details else b'{"message":""}')
+
+
+def is_stream(first: bytes) -> bool | None:
+    """Whether a body that begins with these bytes is a stream of events; None as long as they are too few to say."""
+    head = first.lstrip(BLANK)
+    return True if head.startswith(_FIELDS) else None if any(field.startswith(head) for field in _FIELDS) else False
 
 
 def is_whole(data: bytes) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..codecs import errors
+from ..codecs import errors, jsontext
 from ..proxy.memory.conversations import Conversation
 from ..proxy.memory.conversations import Conversations as ConversationStore
 from ..proxy.memory.records import Item, listed
@@ -77,7 +77,11 @@ class Items(_OverConversations):
 
     async def get(self, id: str) -> None:
         await self.conversations.find(self.owner, id)
-        self.write(lists.page(self, [listed(item) for item in await self.conversations.items(self.owner, id)]))
+        window = lists.window(self)
+        cursors = filter(None, (window.after, window.before))
+        page = await self.conversations.page(self.owner, id, cursors, window.cut, _page)
+        self.begin_json()
+        self.write(page)
 
     async def post(self, id: str) -> None:
         await self.conversations.find(self.owner, id)
@@ -103,6 +107,10 @@ class OneItem(_OverConversations):
         conversation, number, _ = await self._item(id, item_id)
         await self.conversations.remove(self.owner, id, number)
         self.write(conversation.shown())
+
+
+def _page(items: list[Item], more: bool) -> bytes:
+    return jsontext.dumps(lists.whole([listed(item) for item in items], more))
 
 
 def _items(value: Any) -> list[Item]:

@@ -238,7 +238,8 @@ class InputItems(_OverState):
     async def get(self, id: str) -> None:
         record = await self.record(id)
         if record is not None:
-            self.write(lists.page(self, [listed(item) for item in record.input]))
+            page = lists.page(self, record.input)
+            self.write(page | {"data": [listed(item) for item in page["data"]]})
 
 
 class Compact(ModelHandler):

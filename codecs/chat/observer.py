@@ -10,7 +10,7 @@ from ..endings import UNKNOWN, reason_of
 from ..likeness import CONTENT, NOTHING, around
 from ..reply import Reply
 from ..sse import Frame
-from ..usage import Usage, from_chat, merged
+from ..usage import Usage, count, from_chat, merged
 from .chunks import usage_of
 from .errors_in import error_of, is_error
 
@@ -19,7 +19,7 @@ class Observer:
     """Observes an answer that is passed unchanged to a client of the same shape.
 
     content: whether content was seen. proof: whether the answer is complete. error: the provider's error inside the stream.
-    stop: the neutral reason, once known. bare: the number of chunks without choices. counted: the usage came with the error.
+    stop: the neutral reason, once known. bare: the number of chunks without choices. counted: the usage is that of all that has come.
     """
 
     __slots__ = (
@@ -84,10 +84,12 @@ class Observer:
             and (b'"tool_calls"' not in data or self._called or b'"tool_calls":null' in data)
             and b'"error"' not in data
             and data[:1] == b"{"
+            and data[-1:] == b"}"
         ):
             self._length, self._head, self._tail = around(data, CONTENT)
             self._event = (self._length + 6, b"data: " + self._head, self._tail + b"\n\n")
             self._quotes = self._head.count(b'"') + self._tail.count(b'"')
+            self.counted = False
             return
         if data.strip() == b"[DONE]":
             self.proof = self._begun  # alone it proves nothing
@@ -120,19 +122,27 @@ class Observer:
     def _see(self, name: bytes, chunk: dict[str, Any], member: str) -> None:
         choices = dicts_of(chunk, "choices")
         usage = usage_of(chunk, next(iter(choices), None))
+        if any(_says(choice.get(member)) for choice in choices):
+            self.content, self.counted = True, False
         if usage:
             self._usage = merged(self._usage, usage)
+            self.counted = self.counted or not self.content or count(usage.get("completion_tokens")) > 0
+            (self._length, self._head, self._tail), self._event = NOTHING, NOTHING  # the next delta is looked at
         self._tier = chunk.get("service_tier") or self._tier
         if name == b"error" or is_error(chunk):
-            self.error, self.counted = error_of(chunk), bool(usage)
+            self.error = error_of(chunk)
             return
         self.bare += not choices
         for choice in choices:
             if is_error(choice):
-                self.error, self.counted = error_of(choice), bool(usage)
+                self.error = error_of(choice)
             message = choice.get(member)
             if isinstance(message, dict):
-                self.content = self.content or any(value for key, value in message.items() if key != "role")
                 self._called = self._called or bool(message.get("tool_calls") or message.get("function_call"))
             self._finish = str_of(choice, "finish_reason") or self._finish
             self._sequence = str_of(choice, "stop_reason") or self._sequence
+
+
+def _says(message: Any) -> bool:
+    """Whether a message or delta has any content."""
+    return isinstance(message, dict) and any(value for key, value in message.items() if key != "role")

@@ -46,7 +46,7 @@ from ..likeness import CONTENT, NOTHING, around
 from ..reply import Reply
 from ..sse import Frame
 from ..tools import ToolText, not_allowed
-from ..usage import Usage, from_chat, merged
+from ..usage import Usage, count, from_chat, merged
 from .calls_in import Slot, Slots
 from .chunks import choice_of, usage_of
 from .details_in import ANTHROPIC, Entry, Verbatim, entry_text, entry_value, is_shared, seals, with_opaque
@@ -89,12 +89,14 @@ class _Open:
 
 
 class StreamDecoder:
-    """Decodes the frames of one answer. ended: Stop or Fault was returned; later frames are ignored."""
+    """Decodes the frames of one answer. ended: Stop or Fault was returned; later frames are ignored. counted: the usage is that of all
+    that has come.
+    """
 
     __slots__ = (
         "_before", "_calls", "_cited", "_early", "_finish", "_foreign", "_joining", "_late", "_lost", "_open",
         "_parts", "_past", "_received", "_sequence", "_slots", "_sources", "_spoken", "_started", "_thought", "_tier", "_tools",
-        "_unfinished", "_unsaid", "_usage", "_usual", "_whole", "ended",
+        "_unfinished", "_unsaid", "_usage", "_usual", "_whole", "counted", "ended",
     )  # fmt: skip
 
     def __init__(self, reply: Reply) -> None:
@@ -122,6 +124,7 @@ class StreamDecoder:
         self._early: list[tuple[str, str]] = []  # URL and title of sources received while no text was open
         self._sources: dict[str, list[Any]] = {}  # sources of the text as a whole, by member name
         self._usage: dict[str, Any] | None = None
+        self.counted = False
         self._tier: Any = None
         self._finish: str | None = None
         self._sequence: str | None = None
@@ -174,6 +177,7 @@ class StreamDecoder:
                     if "tool_calls" in delta:
                         further = self._slots.continued(delta)
                         if further is not None:
+                            self.counted = False
                             return [further]
                     elif (
                         opened is not None
@@ -184,6 +188,7 @@ class StreamDecoder:
                     ):
                         surroundings = around(data, CONTENT)
                         self._usual = None if surroundings is NOTHING else (opened, *surroundings)
+                        self.counted = False
                         opened.length += len(text)
                         return [Text(opened.part, text)]
         return self._chunk(name, chunk)
@@ -233,15 +238,16 @@ class StreamDecoder:
         choice = choice_of(chunk)
         usage = usage_of(chunk, choice)
         if usage:
-            self._usage = merged(self._usage, usage)
+            self._usage, self._usual = merged(self._usage, usage), None
+            self.counted = self.counted or not self._received or count(usage.get("completion_tokens")) > 0
         self._tier = chunk.get("service_tier") or self._tier
         if name == b"error" or is_error(chunk):
-            return with_usage(self._fault(error_of(chunk)), self.usage if usage else None)
+            return self._fault(error_of(chunk))
         if choice is None:
             self._beside(chunk)
             return []
         if is_error(choice):
-            return with_usage(self._fault(error_of(choice)), self.usage if usage else None)
+            return self._fault(error_of(choice))
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             message = choice.get("message")
@@ -250,12 +256,15 @@ class StreamDecoder:
         finish = choice.get("finish_reason")
         if not self._started and (str_of(chunk, "id") or any(delta.values()) or finish):
             events.append(self._start(chunk))
+        before = len(events)
         self._delta(delta, choice, events)
+        if len(events) != before:
+            self.counted = usage is not None and count(usage.get("completion_tokens")) > 0
         if finish and finish != "null":
             self._finish = finish = str(finish)
             self._sequence = str_of(choice, "stop_reason") or self._sequence
             if quirks.ending(finish) == quirks.FAILED and not self.ended:
-                events += with_usage(self._fault(failed(finish)), self.usage if usage else None)
+                events += self._fault(failed(finish))
         if finish or not delta:
             self._beside(chunk)
         if len(chunk["choices"]) > 1:
@@ -667,7 +676,7 @@ class StreamDecoder:
 
     def _fault(self, error: errors.GatewayError) -> list[Event]:
         self.ended, self._usual = True, None
-        return [Fault(error)]
+        return [Fault(error, self.usage if self.counted else None)]
 
 
 def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:

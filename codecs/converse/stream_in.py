@@ -112,6 +112,11 @@ class StreamDecoder:
     def usage(self) -> Usage | None:
         return self._usage
 
+    @property
+    def counted(self) -> bool:
+        """Whether that is the usage of all of the answer: there is no other."""
+        return self._usage is not None
+
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""
         if self.ended:
@@ -381,7 +386,7 @@ class StreamDecoder:
 
     def _fault(self, error: errors.GatewayError) -> list[Event]:
         self.ended = True
-        return [Fault(error, self._usage)]  # of all of the answer: there is no other
+        return [Fault(error, self._usage)]
 
 
 _Make = Callable[[int, str], Event]

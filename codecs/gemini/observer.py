@@ -123,10 +123,9 @@ class Observer:
     def _see(self, value: dict[str, Any]) -> None:
         if is_error(value):
             self.error = error_of(value)
-            if isinstance(value.get("usageMetadata"), dict):
-                self._skipped = b""
-                self._count(value)
-                self._counted = True
+            before = self.counted or not self.content
+            self._count(value)
+            self._counted = self._counted or before
             return
         self._skipped = b""
         self._count(value)

@@ -75,7 +75,7 @@ class _Call:
 
 
 class StreamDecoder:
-    """Decodes one answer. ended: Stop or Fault was returned; later frames are ignored."""
+    """Decodes one answer. ended: Stop or Fault was returned; later frames are ignored. counted: the usage is that of all that has come."""
 
     __slots__ = (
         "_after_opaque",
@@ -162,6 +162,11 @@ class StreamDecoder:
             return usage
         return self._spent if usage is None else added(self._spent, usage)
 
+    @property
+    def counted(self) -> bool:
+        self._read_usage()
+        return self._counted
+
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""
         if self.ended:
@@ -242,9 +247,9 @@ class StreamDecoder:
         if self._unread:
             self._read_usage()
         if is_error(value):
-            if isinstance(value.get("usageMetadata"), dict):
-                self._count(value)
-                self._counted = True
+            before = self._counted or not self._places
+            self._count(value)
+            self._counted = self._counted or (before and bool(self._known))
             return self._fault(error_of(value))
         if self._reply.followed != self._followed:
             self._followed = self._reply.followed
@@ -534,9 +539,8 @@ class StreamDecoder:
         return self._fault(errors.Garbled(f"The upstream sent {what}."))
 
     def _fault(self, error: errors.GatewayError) -> list[Event]:
-        self._read_usage()
         self.ended = True
-        return [Fault(error, self.usage if self._counted else None)]
+        return [Fault(error, self.usage if self.counted else None)]
 
 
 def decode_response(body: Any, reply: Reply) -> list[Event]:

@@ -45,7 +45,7 @@ from ..likeness import NOTHING, around
 from ..reply import Reply
 from ..sse import Frame, named_alike
 from ..tools import ToolText, not_allowed
-from ..usage import OF_MESSAGES, Usage, from_messages, merged
+from ..usage import OF_MESSAGES, Usage, count, from_messages, merged
 
 _Delta = Callable[[int, str], Event]
 
@@ -85,7 +85,7 @@ class _Block:
 
 
 class StreamDecoder:
-    """Decodes one answer. ended: Stop or Fault was returned; later frames are ignored."""
+    """Decodes one answer. ended: Stop or Fault was returned; later frames are ignored. counted: the usage is that of all of the answer."""
 
     def __init__(self, reply: Reply) -> None:
         self.ended = False
@@ -98,7 +98,7 @@ class StreamDecoder:
         self._parts = 0
         self._calls = 0
         self._usage: dict[str, Any] | None = None
-        self._counted = False  # that is the usage of all of the answer
+        self.counted = False
         self._stop: dict[str, Any] = {}
         self._answered: set[str] = set()  # server tools that have their result, of a whole answer
         self._programs: dict[str, int] = {}  # calls by programs, by the server tool that runs it
@@ -385,7 +385,7 @@ class StreamDecoder:
         self._usage = _merged_usage(self._usage, value)
         delta = dict_of(value, "delta")
         self._stop |= {key: delta[key] for key in ("stop_reason", "stop_sequence", "stop_details") if delta.get(key) is not None}
-        self._counted = self._counted or ("stop_reason" in self._stop and isinstance(value.get("usage"), dict))
+        self.counted = self.counted or ("stop_reason" in self._stop and isinstance(value.get("usage"), dict))
         return events
 
     def _message_stop(self, value: dict[str, Any]) -> list[Event]:
@@ -425,7 +425,7 @@ class StreamDecoder:
 
     def _error(self, value: dict[str, Any]) -> list[Event]:
         self._usage = _merged_usage(self._usage, value)
-        self._counted = self._counted or isinstance(value.get("usage"), dict)
+        self.counted = self.counted or _counts(value, self._parts > 0)
         return self._fault(self._unsaid.failure or error_of(value))
 
     def _garbled(self, what: str) -> list[Event]:
@@ -433,7 +433,7 @@ class StreamDecoder:
 
     def _fault(self, error: errors.GatewayError) -> list[Event]:
         self.ended = True
-        return [Fault(error, self.usage if self._counted else None)]
+        return [Fault(error, self.usage if self.counted else None)]
 
 
 _Handler = Callable[[StreamDecoder, dict[str, Any]], list[Event]]
@@ -500,7 +500,7 @@ class Observer:
     counted: the usage is that of all that the upstream has written.
     """
 
-    __slots__ = ("_calls", "_stop", "_unsaid", "_usage", "content", "counted", "error", "proof")
+    __slots__ = ("_calls", "_open", "_stop", "_unsaid", "_usage", "content", "counted", "error", "proof")
 
     bare = 0  # this shape has no events with usage only
 
@@ -514,6 +514,7 @@ class Observer:
         self.counted = False
         self._usage: dict[str, Any] | None = None
         self._stop: dict[str, Any] | None = None
+        self._open: Any = None  # the index of the last block, until its end comes
         self._unsaid = reply.unsaid
         self._calls = False
 
@@ -540,7 +541,7 @@ class Observer:
 
     def completed(self, clean: bool) -> bool:
         """Whether the answer was complete when the transport ended. clean: it was not broken off."""
-        return self.proof or self._stop is not None
+        return self.proof or (self._stop is not None and self._open is None)
 
     def observe_whole(self, body: dict[str, Any]) -> None:
         """Observe a complete answer."""
@@ -558,6 +559,9 @@ class Observer:
             self.content = any(piece for key, piece in dict_of(value, "delta").items() if key != "type")
         elif kind == "content_block_start":
             self._see_block(value.get("content_block"))
+            self._open = value.get("index")
+        elif kind == "content_block_stop":
+            self._open = None if value.get("index") == self._open else self._open
         elif kind == "message_start":
             self._see_usage(dict_of(value, "message"))
         elif kind == "message_delta":
@@ -569,7 +573,7 @@ class Observer:
 
     def _fail(self, holder: dict[str, Any], error: errors.GatewayError) -> None:
         self._see_usage(holder)
-        self.error, self.counted = error, self.counted or isinstance(holder.get("usage"), dict)
+        self.error, self.counted = error, self.counted or _counts(holder, self.content)
 
     def _see_block(self, block: Any) -> None:
         if not isinstance(block, dict):
@@ -594,6 +598,12 @@ def _merged_usage(known: dict[str, Any] | None, holder: dict[str, Any]) -> dict[
     if not isinstance(usage, dict):
         return known
     return merged(known, {key: count for key, count in usage.items() if key in OF_MESSAGES}, partial=True)
+
+
+def _counts(error: dict[str, Any], spoke: bool) -> bool:
+    """Whether the usage that comes with an error is that of all that was written. spoke: something was."""
+    usage = error.get("usage")
+    return isinstance(usage, dict) and (not spoke or count(usage.get("output_tokens")) > 0)
 
 
 def _is_error(value: dict[str, Any]) -> bool:

@@ -66,8 +66,8 @@ class Observer:
 
     @property
     def counted(self) -> bool:
-        """Whether the usage is that of all of the answer: this shape reports no other."""
-        return self.usage is not None
+        """Whether the usage is that of all of the answer: this shape reports no other, but one that failed may count nothing of it."""
+        return self.usage is not None and (self.usage.output > 0 or not self.content)
 
     def completed(self, clean: bool) -> bool:
         """Whether the answer was complete when the transport ended; only a terminal event proves that."""

@@ -41,6 +41,7 @@ from ..events import (
     Text,
     TextStart,
     ToolStart,
+    with_usage,
 )
 from ..jsontext import SurrogateJoiner
 from ..reply import Reply
@@ -84,7 +85,7 @@ def _search(item: SeenItem, action: _Value) -> Event:
 
 
 class StreamDecoder:
-    """Decodes one answer. ended: Stop or Fault was returned; later frames are ignored."""
+    """Decodes one answer. ended: Stop or Fault was returned; later frames are ignored. counted: the usage is that of all of the answer."""
 
     def __init__(self, reply: Reply) -> None:
         self.ended = False
@@ -102,6 +103,10 @@ class StreamDecoder:
         self._message: SeenItem | None = None  # the message of the last text, if no other part followed it
         self._calls = 0
         self._hosted = ""  # the type of the first item that no other shape has
+
+    @property
+    def counted(self) -> bool:
+        return self.usage is not None and (self.usage.output > 0 or not self._items.of)
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""
@@ -618,7 +623,7 @@ class StreamDecoder:
 
     def _fault(self, error: errors.GatewayError) -> list[Event]:
         self.ended = True
-        return [Fault(error, self.usage)]
+        return [Fault(error, self.usage if self.counted else None)]
 
 
 IN_TURN = frozenset({"message", "reasoning"})
@@ -673,7 +678,8 @@ def is_error(value: _Value) -> bool:
 
 def decode_response(body: _Value, reply: Reply) -> list[Event]:
     """Decode a complete answer into the events of a stream. Never raises: an invalid answer becomes one Fault."""
-    return StreamDecoder(reply).whole(body)
+    decoder = StreamDecoder(reply)
+    return with_usage(decoder.whole(body), decoder.usage)
 
 
 def reason_of(response: _Value, calls: bool) -> str:

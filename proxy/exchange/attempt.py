@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import HTTPHeaders
 
-from ...codecs import errors, jsontext, lessons, limits, splice
+from ...codecs import errors, jsontext, lessons, limits, splice, sse
 from ...codecs.carrier import Framing
 from ...codecs.continuation import Transcript
 from ...codecs.events import Event, Metered, Start, Stop, metered
@@ -312,16 +312,16 @@ class Attempt:
 
     def _on_first(self, chunk: bytes) -> Awaitable[Any] | None:
         """A stream that does not call itself one: its first bytes must look like events."""
-        head = chunk.lstrip(b"\xef\xbb\xbf\r\n ")[:6]
-        if head.startswith((b"data:", b"event:", b":", b"id:", b"retry:")):
-            self.request.streaming_callback = self._on_chunk
-            return self._on_chunk(chunk)
-        if not head.startswith(b"{"):
-            raise errors.Garbled("The upstream answered with something that is not an event stream.", jsontext.described(chunk))
-        self.lane = None
-        self._body = bytearray()
-        self.request.streaming_callback = self._gather
-        self._gather(chunk)
+        first = self._body = (bytes(self._body) + chunk).lstrip(sse.BLANK)
+        verdict = sse.is_stream(first)
+        if verdict:
+            self._body, self.request.streaming_callback = b"", self._on_chunk
+            return self._on_chunk(first)
+        if verdict is None:
+            return None
+        if not first.startswith(b"{"):
+            raise errors.Garbled("The upstream answered with something that is not an event stream.", jsontext.described(first))
+        self.lane, self._body, self.request.streaming_callback = None, bytearray(first), self._gather
         return None
 
     def _gather(self, chunk: bytes) -> None:

@@ -7,7 +7,7 @@ content   the first content has come: from here on no other upstream can take ov
 heard     the upstream has sent content, also where it is collected and can still be discarded
 ended     the answer has ended: its proof of completion came, or its failure
 error     the upstream's own error, while nothing was given out for it yet
-counted   the upstream has counted all of the answer, at its end or with its failure
+counted   the upstream has counted all that it has written, at its end, with its failure or on the way
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...codecs import events as ev
 from ...codecs.registry import SHAPES, UPSTREAMS
 from ...codecs.reply import Reply
 from ...codecs.shape import Collector, Decoder, Encoder, Observer, StatefulEncoder
-from ...codecs.sse import ERROR_LINE, Frame, Splitter, event_frame, is_whole, safe_json
+from ...codecs.sse import BOM, ERROR_LINE, Frame, Splitter, event_frame, is_whole, safe_json
 from ...codecs.usage import Usage
 from ..memory.answers import response_id, response_in
 
@@ -95,6 +95,7 @@ class BytesLane:
         self._withhold_usage = withhold_usage
         self._bare = 0  # chunks without choices, which may be usage, that were let through or withheld
         self._rest = bytearray()  # the beginning of an event that is not over
+        self._mark: bytes | None = b""  # the first bytes as long as they may be a byte order mark, which is not passed on; then None
         self._between = False  # content was seen, the last read ended with an event, and none is edited for its model or number
         self._shift = 0  # events of our own that stand in a numbered stream
         self.ended = False
@@ -145,6 +146,8 @@ class BytesLane:
         observer = self.observer
         feed = observer.feed
         frames = self._splitter.feed(chunk)
+        if self._mark is not None:
+            chunk = self._unmarked(chunk)
         for number, frame in enumerate(frames):
             if frame[0] == ERROR_LINE or (frame[1][-1:] != b"}" and not is_whole(frame[1])):
                 self.events += number
@@ -164,6 +167,12 @@ class BytesLane:
         if out.endswith(b"\r\n\r"):
             out += b"\n"  # its own other half would come when nothing is read any more
         return b"".join(event for event in events_of(out) if not _DONE.fullmatch(event)) if self._end else out
+
+    def _unmarked(self, chunk: bytes) -> bytes:
+        """The first reads without the mark: the caller's stream may have begun before, and there it is a part of the first line."""
+        first = (self._mark or b"") + chunk
+        self._mark = first if BOM.startswith(first) and first != BOM else None
+        return b"" if self._mark is not None else first.removeprefix(BOM)
 
     def _whole(self, chunk: bytes) -> bytes:
         """The events that this read completes; the beginning of the next one waits for the rest of it."""
@@ -248,7 +257,10 @@ class BytesLane:
         return event if filled is shown else event[: match.start(1)] + safe_json(value | {holder: filled}) + event[end:]
 
     def finish(self, clean: bool) -> bytes:
-        """The upstream's stream is over; without proof of completion that is a failure, however calmly it ended."""
+        """The upstream's stream is over; without proof of completion that is a failure, however calmly it ended.
+
+        One that ends within an event did not end in order: what the event would have said is not known.
+        """
         last = self._splitter.finish()
         for frame in last:
             self.observer.feed(frame)
@@ -256,7 +268,7 @@ class BytesLane:
         rest, self._rest = bytes(self._rest), bytearray()
         self.ended = True
         self.error = self.error or self.observer.error
-        if self.error is None and not self.observer.completed(clean):
+        if self.error is None and not self.observer.completed(clean and not self._splitter.leftover):
             self.break_off(errors.Truncated(INTERRUPTED))
         self._lacks_end = self.error is None and not self.observer.proof
         if self.error is not None and last and last[0][0] == ERROR_LINE:
@@ -443,7 +455,7 @@ class EventsLane:
 
     @property
     def counted(self) -> bool:
-        return self._metered is not None or (self.ended and self.error is None)
+        return self.decoder.counted or self._metered is not None or (self.ended and self.error is None)
 
     def feed(self, chunk: bytes) -> bytes:
         decode = self.decoder.feed

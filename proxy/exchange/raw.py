@@ -27,6 +27,7 @@ class RawLane:
     """An operation's answer as it is. It speaks as the other lanes do."""
 
     name = "raw"
+    counted = True  # its operations tell a usage at their end
     stop: str | None = None
     claimed: asyncio.Future[None] | None = None
 
@@ -52,10 +53,6 @@ class RawLane:
                 continue
             return from_responses(value) if "input_tokens" in value else from_chat(value)
         return None
-
-    @property
-    def counted(self) -> bool:
-        return self.ended and self.error is None
 
     def feed(self, chunk: bytes) -> bytes:
         self._tail = chunk[-TAIL:] if len(chunk) >= TAIL else (self._tail + chunk)[-TAIL:]

@@ -15,7 +15,7 @@ from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors
 from ...codecs import events as ev
-from ...codecs.sse import Frame, Splitter
+from ...codecs.sse import Frame, Splitter, is_stream
 from ...codecs.usage import Usage
 from ..exchange.caller import Caller, CallerAround
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .taps import Tap
 
 BODY = 1 << 20  # bytes of a body that are buffered
-_FIELDS = (b"data", b"event", b"id:", b"retry", b":")  # possible beginnings of an event stream
 
 
 class Flow:
@@ -35,6 +34,7 @@ class Flow:
     def __init__(self, tap: Tap, pane: str) -> None:
         self._tap, self._pane = tap, pane
         self._splitter: Splitter | None = None  # None: not an event stream
+        self._unknown = True  # what has come is too short to say what it is
         self._body = bytearray()
         self._size = 0
 
@@ -44,9 +44,12 @@ class Flow:
             self._splitter = Splitter()
 
     def feed(self, data: bytes) -> None:
-        if not self._size and self._splitter is None and data.lstrip(b"\xef\xbb\xbf\r\n ").startswith(_FIELDS):
-            self._splitter = Splitter()
         self._size += len(data)
+        if self._unknown and self._splitter is None:
+            verdict = is_stream(bytes(self._body[-8:]) + data)  # as long as it is unknown, more of it is blank
+            self._unknown = verdict is None
+            if verdict:
+                self._splitter, data = Splitter(), bytes(self._body) + data
         if self._splitter is None:
             self._body += data[: BODY - len(self._body)]
         elif data:
@@ -174,6 +177,10 @@ class WatchedDecoder:
     @property
     def usage(self) -> Usage | None:
         return self._decoder.usage
+
+    @property
+    def counted(self) -> bool:
+        return self._decoder.counted
 
     def feed(self, frame: Frame) -> list[ev.Event]:
         return self._seen(self._decoder.feed(frame))

@@ -7,12 +7,14 @@ paid for; a conversation that is too long then cannot be continued, but can be l
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import time
 from typing import Any
 
 from ...codecs import errors, jsontext
+from ..wire import bodies
 from .records import WEIGHT_LIMIT, Item, entry_name, known, named, share
 from .stores import Entry, Full, Store
 from .stores.guard import Patience
@@ -20,6 +22,9 @@ from .stores.guard import Patience
 LEASE = 30.0  # seconds that a conversation stays locked after its gateway has died
 RENEW = 10.0  # seconds between renewals of the lock
 _PAGE = 500  # items per read from the store
+
+Choose = Callable[[Sequence[int], Mapping[str, int]], tuple[Sequence[int], bool]]
+"""Some of these numbers that follow one another, and whether there are more."""
 
 
 @dataclass(slots=True)
@@ -69,18 +74,45 @@ class Conversations:
         await self._store.delete(entry_name(owner, id))
 
     async def _each(self, owner: str, id: str, see: Callable[[int, bytes], bool | None]) -> None:
-        """Call `see` with the number and the JSON of each item, oldest first, until it returns True."""
+        """Call `see` with the number and the JSON of each item, oldest first, until it returns True; in a thread if they are long."""
         name, after = entry_name(owner, id), -1
         with Patience():
             while page := await self._store.read(name, after, _PAGE):
-                if any(see(number, raw) for number, raw in page):
+                if await bodies.apart(_is_heavy(page), partial(_any, see, page)):
                     return
                 after = page[-1][0]
 
-    async def items(self, owner: str, id: str) -> list[Item]:
-        """All items, oldest first."""
-        items: list[Item] = []
-        await self._each(owner, id, lambda _, raw: items.append(jsontext.loads(raw)))
+    async def page(self, owner: str, id: str, names: Iterable[str], choose: Choose, made: Callable[[list[Item], bool], bytes]) -> bytes:
+        """What is made of some of the items; only these are read whole.
+
+        names: the ids of items whose places are to be known. choose: of the numbers of all items, oldest first, and of those that are
+        named. made: of the items, and whether there are more.
+        """
+        numbers: list[int] = []
+        places: dict[str, int] = {}
+        written = {name: jsontext.dumps(name) for name in names}
+
+        def see(number: int, raw: bytes) -> None:
+            numbers.append(number)
+            for name, text in written.items():
+                if name not in places and text in raw and jsontext.loads(raw)["id"] == name:
+                    places[name] = number
+
+        await self._each(owner, id, see)
+        chosen, more = choose(numbers, places)
+        page = await self._store.read(entry_name(owner, id), min(chosen) - 1, len(chosen)) if chosen else []
+        raw = dict(page)  # without those that were removed meanwhile
+        return await bodies.apart(_is_heavy(page), lambda: made([jsontext.loads(raw[one]) for one in chosen if one in raw], more))
+
+    async def named(self, owner: str, id: str, ids: set[str]) -> dict[str, Item]:
+        """The items that have these ids."""
+        items: dict[str, Item] = {}
+
+        def see(_: int, raw: bytes) -> None:
+            if (item := jsontext.loads(raw))["id"] in ids:
+                items[item["id"]] = item
+
+        await self._each(owner, id, see)
         return items
 
     async def history(self, owner: str, id: str) -> tuple[list[Item], int]:
@@ -122,9 +154,9 @@ class Conversations:
             raise _too_long(_WITH_THESE, "items") from None
         return own
 
-    async def extend(self, owner: str, id: str, items: Sequence[Item]) -> None:
-        """Add a response's items, which have ids: whatever they weigh, since its answer is there. Raises NotFound as `add`."""
-        await self._append(owner, id, list(map(jsontext.dumps, items)))
+    async def extend(self, owner: str, id: str, written: list[bytes]) -> None:
+        """Add a response's items as JSON, which have ids: whatever they weigh, since its answer is there. Raises NotFound as `add`."""
+        await self._append(owner, id, written)
 
     async def _append(self, owner: str, id: str, written: list[bytes], most: int | None = None) -> None:
         """Add items as JSON. most: bytes of all items. Raises NotFound when the conversation was deleted, Full."""
@@ -153,9 +185,17 @@ def _own(id: str, items: Sequence[Any]) -> tuple[list[Item], list[bytes]]:
     return own, list(map(jsontext.dumps, own))
 
 
-def check_room(weight: int, items: Sequence[Item]) -> None:
+def _is_heavy(page: Sequence[tuple[int, bytes]]) -> bool:
+    return sum(len(raw) for _, raw in page) > bodies.LONG
+
+
+def _any(see: Callable[[int, bytes], bool | None], page: Sequence[tuple[int, bytes]]) -> bool:
+    return any(see(number, raw) for number, raw in page)
+
+
+def check_room(weight: int, written: Sequence[bytes]) -> None:
     """Raise ClientFault (context_too_long) if a conversation could not be continued with a request's own items. weight: its bytes."""
-    if weight + sum(len(jsontext.dumps(item)) for item in items) > WEIGHT_LIMIT:
+    if weight + sum(map(len, written)) > WEIGHT_LIMIT:
         raise _too_long(_WITH_THESE, "input")
 
 

@@ -114,8 +114,7 @@ class Expansion:
             self._referenced.update(await self._state.records.items(self._owner, missing))
         sought = set(missing)
         for id in {conversation_of(id) for id in sought if id not in self._referenced} - {None}:
-            items = await self._state.conversations.items(self._owner, id or "")
-            self._referenced.update((item["id"], item) for item in items if item["id"] in sought)
+            self._referenced.update(await self._state.conversations.named(self._owner, id or "", sought))
 
     async def _allowed(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """The candidates at which the caller may use the names in the request. Raises NotFound when none is left."""

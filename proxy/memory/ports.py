@@ -81,6 +81,10 @@ class Asked(Protocol):
     @property
     def scan(self) -> splice.Scan: ...
     @property
+    def heavy(self) -> bool:
+        """Whether what looks at all of the request's body is done in a thread."""
+
+    @property
     def client(self) -> Caller: ...
     @property
     def recent(self) -> RecentLane | None:

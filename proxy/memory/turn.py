@@ -24,6 +24,7 @@ from ...codecs.reply import Reply
 from ...codecs.request import Request
 from ...codecs.usage import from_responses
 from ..routing.candidate import Candidate
+from ..wire import bodies
 from . import input_items, upstream_names
 from .answers import own_answer, response_id, sound
 from .background import ANNOUNCED, Background, Job
@@ -116,6 +117,7 @@ class Turn(Expansion):
         self.compacts = responses.asked(self._body)
         self._created = int(time())
         self._laid: Laid | None = None  # what is kept of the request, once it is sent
+        self._lines: list[bytes] | None = None  # each item of its own input as JSON, where a conversation is to have them
         self._claim: asyncio.Task[None] | None = None
         self._renewal: asyncio.Task[None] | None = None
 
@@ -141,7 +143,8 @@ class Turn(Expansion):
         """As `find`. Also raises ClientFault when the conversation has no room for the request's own items."""
         candidates = await self.find(candidates)
         if self.conversation is not None:
-            check_room(self._weight, self._own())
+            self._lines = await bodies.apart(self._exchange.heavy, lambda: list(map(jsontext.dumps, self._own())))
+            check_room(self._weight, self._lines)
         return candidates
 
     async def _enter(self, id: str) -> None:
@@ -226,7 +229,7 @@ class Turn(Expansion):
     @property
     def laid(self) -> bool:
         """Whether what is stored with the answer is held as JSON."""
-        return self._laid is not None
+        return self._laid is not None or self._lines is not None
 
     def lay_by(self) -> None:
         """Hold as JSON from now on what the request continues and its own input: parsed they take two to three times as much.
@@ -410,19 +413,20 @@ class Turn(Expansion):
             if self.job is not None:
                 self.job.recorded = True
         if self.conversation is not None and record.status != "failed":
-            await self._add(self.conversation, record, self._own())
+            await self._add(self.conversation, record)
         if self._lane is not None and record.status != "failed" and self._begins_here:
             before = b"[]" if self._recent is not None else self._before()
             items = jsontext.joined(self._written(), jsontext.dumps(output))
             self._lane.keep(str(response["id"]), self._recent, before, items, self._link(record))
         await self._leave()  # before the end is sent: the caller's next request may follow at once
 
-    async def _add(self, conversation: str, record: Record, own: list[Item]) -> None:
-        """Add the record's items to the conversation; delete the record when that fails. own: its input."""
+    async def _add(self, conversation: str, record: Record) -> None:
+        """Add the record's items to the conversation; delete the record when that fails."""
         conversations = self._state.conversations
+        written = [*(self._lines or ()), *map(jsontext.dumps, record.output if record.counts else [])]
         try:
             await conversations.lock(self._owner, conversation, self._exchange.nonce)
-            await conversations.extend(self._owner, conversation, own + (record.output if record.counts else []))
+            await conversations.extend(self._owner, conversation, written)
         except errors.GatewayError:
             if self._body.get("store") is not False:
                 await self._state.records.delete(self._owner, record.id)
@@ -434,6 +438,8 @@ class Turn(Expansion):
 
     def _written(self) -> bytes:
         """The request's own input as JSON, as it is kept."""
+        if self._lines is not None:
+            return b"[%b]" % b",".join(self._lines)
         return jsontext.dumps(self._own()) if self._laid is None else self._laid.own
 
     def _own(self) -> list[Item]:

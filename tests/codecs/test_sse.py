@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dragoman.codecs import errors, sse
-from dragoman.codecs.sse import ERROR_LINE, Frame, Splitter
+from dragoman.codecs.sse import ERROR_LINE, Frame, Splitter, is_stream
 
 from ..counting import counted
 
@@ -319,6 +319,24 @@ def test_endless_blank_lines_and_comments_take_no_memory() -> None:
 
 
 # ---- frames out ----
+
+
+@pytest.mark.parametrize(
+    ("body", "stream"),
+    [
+        (b"data: 1\n\n", True),
+        (BOM + b"\r\n\r\ndata: 1\n\n", True),
+        (b"event: a", True),
+        (b": hello", True),
+        (b'\n  {"a":1}', False),
+        (b"date: 1", False),
+        (b"<html>", False),
+    ],
+)
+def test_a_body_is_known_by_its_first_bytes(body: bytes, stream: bool) -> None:
+    verdicts = [is_stream(body[:end]) for end in range(len(body) + 1)]
+    known = verdicts.index(stream)
+    assert verdicts == [None] * known + [stream] * (len(verdicts) - known)
 
 
 def test_frames_are_one_line_of_data() -> None:

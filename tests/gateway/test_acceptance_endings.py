@@ -196,7 +196,7 @@ def test_T21_odd_frames_are_read_and_not_repeated(stage: Stage, client: str, ups
 @pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
 def test_T21_odd_frames_stay_in_their_own_shape(stage: Stage, shape: str) -> None:
     stage.play(stream(*odd_frames(shape)))
-    assert own_bytes(stage, shape).removeprefix(BOM) == b"".join(odd_frames(shape)).removeprefix(BOM)
+    assert own_bytes(stage, shape) == b"".join(odd_frames(shape)).removeprefix(BOM)
 
 
 @pytest.mark.parametrize(("client", "upstream"), PAIRS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import orjson
@@ -102,3 +103,40 @@ async def test_two_that_add_at_once_hold_the_bound(monkeypatch: pytest.MonkeyPat
         assert sorted(status for status, _ in ends) == [200] + [400] * 7
         _, listed = await sent(gateway, path, method="GET")
         assert len(listed["data"]) == 1
+
+
+@inside_once
+async def test_of_a_long_conversation_only_the_items_of_the_page_are_parsed() -> None:
+    async with Inside("model_providers: [{model: demo/echo}]") as gateway:
+        _, made = await sent(gateway, "/v1/conversations", {"items": [item(number) for number in range(8)]})
+        path, store = f"/v1/conversations/{made['id']}/items", gateway.gateway.services.state.conversations
+        _, listed = await sent(gateway, f"{path}?order=asc", method="GET")
+        ids = [one["id"] for one in listed["data"]]
+        owner = gateway.gateway.services.owner("", "")
+        await store.extend(owner, made["id"], [b"{no JSON}"] * 600)
+        await store.extend(owner, made["id"], [orjson.dumps(item(9) | {"id": "msg_last"})])
+        for query, shown, more in [
+            ("order=asc&limit=2", ids[:2], True),
+            ("order=desc&limit=1", ["msg_last"], True),
+            (f"order=asc&limit=3&after={ids[1]}", ids[2:5], True),
+            (f"order=desc&after={ids[2]}", [ids[1], ids[0]], False),
+            (f"order=asc&limit=2&before={ids[3]}", ids[1:3], True),
+            (f"order=asc&after={ids[0]}&before={ids[3]}", ids[1:3], False),
+        ]:
+            status, page = await sent(gateway, f"{path}?{query}", method="GET")
+            assert (status, [one["id"] for one in page["data"]], page["has_more"]) == (200, shown, more), query
+            assert (page["first_id"], page["last_id"]) == (shown[0], shown[-1])
+        status, refused = await sent(gateway, f"{path}?after=msg_none", method="GET")
+        assert (status, refused["error"]["param"]) == (400, "after")
+
+
+@inside_once
+async def test_long_items_are_read_in_a_thread() -> None:
+    async with Inside("model_providers: [{model: demo/echo}]") as gateway:
+        _, made = await sent(gateway, "/v1/conversations", {"items": [item(1)]})
+        _, long = await sent(gateway, "/v1/conversations", {"items": [item(1 << 20)]})
+        store, owner = gateway.gateway.services.state.conversations, gateway.gateway.services.owner("", "")
+        threads = []
+        for id in (made["id"], long["id"]):
+            await store._each(owner, id, lambda *_: threads.append(threading.current_thread()))
+        assert [thread is threading.main_thread() for thread in threads] == [True, False]

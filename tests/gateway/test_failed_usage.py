@@ -9,7 +9,7 @@ from dragoman.codecs.gemini.shape import SHAPE as GOOGLE
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request as Asked
 
-from ..scripted import LAST_CHUNK, Provider, Request, Step, chunk, close, respond, sse, stream_head
+from ..scripted import LAST_CHUNK, Provider, Request, Step, chunk, close, respond, sse, stream_head, until_closed
 from .inside import CONFIG, Inside, inside_once
 from .spoken import SHAPES, SPEECH
 
@@ -23,6 +23,11 @@ RESPONSES = {"usage": {"input_tokens": 12, "output_tokens": 7, "total_tokens": 1
 GEMINI = {"usageMetadata": {"promptTokenCount": 12, "candidatesTokenCount": 7, "totalTokenCount": 19}}
 
 FAILED = {"id": "resp_1", "object": "response", "created_at": 1, "status": "failed", "model": "m", "error": ERROR, "output": []} | RESPONSES
+ARGUMENTS = orjson.dumps({"text": "Hello " * 900}).decode()
+CALLED = [
+    sse({"id": "c", "choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0} | call]}, "finish_reason": None}]})
+    for call in ({"id": "c1", "type": "function", "function": {"name": "f", "arguments": ""}}, {"function": {"arguments": ARGUMENTS}})
+]
 BROKEN_CALL = {"id": "c", "type": "function", "function": {"name": "", "arguments": "{}"}}
 
 WHOLE: dict[str, tuple[str, object]] = {
@@ -92,6 +97,12 @@ COUNTED_BEFORE = {  # the last that came has a count of all of the answer up to 
         sse({"type": "message_delta", "delta": {"stop_reason": "end_turn"}} | MESSAGES, "message_delta"),
     ],
     "gemini": [googles({"promptTokenCount": 12, "candidatesTokenCount": count}) for count in (5, 6, 7)],
+    "chat": [
+        *SPEECH["chat"].opening,
+        SPEECH["chat"].word("Hello " * 900),
+        SPEECH["chat"].ending[0],
+        sse({"id": "c", "choices": []} | CHAT),
+    ],
 }
 BROKEN = {
     "an error": [chunk(sse(TOLD, "error")), LAST_CHUNK],
@@ -109,6 +120,69 @@ async def test_a_stream_that_failed_behind_its_count(name: str, upstream: str, c
     ending = OF_GEMINI.get(name, BROKEN[name]) if upstream == "gemini" else BROKEN[name]
     steps = [stream_head(), *map(chunk, COUNTED_BEFORE[upstream]), *ending]
     assert await tokens(upstream, caller, steps, True) == (12, 7)
+
+
+@pytest.mark.parametrize("caller", SHAPES)
+@pytest.mark.parametrize("upstream", COUNTED_BEFORE)
+@inside_once
+async def test_a_caller_who_leaves_behind_the_count(upstream: str, caller: str) -> None:
+    events = COUNTED_BEFORE[upstream]
+
+    def script(request: Request) -> list[Step]:
+        return [stream_head(), *map(chunk, events), until_closed]
+
+    with Provider(script) as provider:
+        async with Inside(ENTRIES, provider) as gateway, gateway.ask(caller, f"{upstream}/m", stream=True) as asked:
+            await asked.head()
+            await asked.until(b"Hello")
+            (exchange,) = gateway.gateway.exchanges
+            lane = exchange.attempts[0].lane
+            assert lane is not None
+            await gateway.until(lambda: lane.events == len(events))
+            asked.leave()
+            await gateway.until(lambda: gateway.lines)
+            (line,) = gateway.lines
+    assert (line["tokens"]["input"], line["tokens"]["output"]) == (12, 7)
+
+
+SAID_MORE = {  # behind the count, which is then only the least
+    "chat": [sse({"id": "c", "choices": []} | CHAT), *[SPEECH["chat"].word("Hello " * 300)] * 3],
+    "chat, a call": [sse({"id": "c", "choices": [], "usage": CHAT["usage"]}), *CALLED],
+    "gemini": [googles({"promptTokenCount": 12, "candidatesTokenCount": 7}), *[googles({"promptTokenCount": 12})] * 3],
+}
+TOO_LITTLE = {  # the count that comes with the failure is of the prompt alone
+    "chat": sse({"error": ERROR, "usage": {"prompt_tokens": 12, "completion_tokens": 0, "total_tokens": 12}}),
+    "messages": sse(TOLD | {"usage": {"input_tokens": 12}}, "error"),
+    "responses": sse({"type": "response.failed", "response": FAILED | {"usage": {"input_tokens": 12}}}, "response.failed"),
+    "gemini": sse(OF_GOOGLE | {"usageMetadata": {"promptTokenCount": 12, "totalTokenCount": 12}}),
+}
+
+
+@pytest.mark.parametrize("caller", SHAPES)
+@pytest.mark.parametrize("name", SAID_MORE)
+@inside_once
+async def test_a_count_that_more_follows(name: str, caller: str) -> None:
+    upstream = name.partition(",")[0]
+    opening = [] if upstream == "gemini" else [*SPEECH[upstream].opening, SPEECH[upstream].word("Hello")]
+    used = await tokens(upstream, caller, [stream_head(), *map(chunk, [*opening, *SAID_MORE[name]]), close], True)
+    assert used[0] == 12
+    assert used[1] > 900
+
+
+@pytest.mark.parametrize("caller", SHAPES)
+@pytest.mark.parametrize("upstream", TOO_LITTLE)
+@inside_once
+async def test_a_count_of_the_prompt_alone(upstream: str, caller: str) -> None:
+    """What was written before the failure is not free: its own API omits the count that is 0, and others say 0."""
+    used = await tokens(upstream, caller, streamed(upstream, TOO_LITTLE[upstream]), True)
+    assert used[0] == 12
+    assert used[1] > 900
+
+
+@inside_once
+async def test_googles_count_stays_behind_a_lesser_one() -> None:
+    steps = [stream_head(), *map(chunk, [*COUNTED_BEFORE["gemini"], TOO_LITTLE["gemini"]]), LAST_CHUNK]
+    assert await tokens("gemini", "chat", steps, True) == (12, 7)
 
 
 @pytest.mark.parametrize(

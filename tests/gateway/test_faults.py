@@ -160,6 +160,12 @@ def one_byte_each(speech: Speech, streamed: bool) -> Steps:
     return [send(b"".join(whole), 1)]  # type: ignore[arg-type]
 
 
+def untyped_in_bytes(speech: Speech, streamed: bool) -> Steps:
+    """What is under another content type must be known by its first bytes, which come one by one."""
+    body = b"\xef\xbb\xbf\n" + b"".join(speech.stream) if streamed else respond(speech.whole).partition(b"\r\n\r\n")[2]
+    return [stream_head(content_type="text/plain"), *(chunk(body[at : at + 1]) for at in range(12)), chunk(body[12:]), LAST_CHUNK]
+
+
 def zipped(speech: Speech, streamed: bool) -> Steps:
     body = gzip.compress(b"".join(speech.stream)) if streamed else gzip.compress(respond(speech.whole).partition(b"\r\n\r\n")[2])
     kind = "text/event-stream" if streamed else "application/json"
@@ -319,6 +325,7 @@ FAULTS: dict[str, Fault] = {
     "stream-as-bytes": Fault(typed("application/octet-stream"), **same(WHOLE)),
     "stream-as-nothing": Fault(typed(None), **same(WHOLE)),
     "whole-as-a-stream-type": Fault(lambda speech, streamed: [respond(speech.whole, content_type="text/plain")], WHOLE),
+    "stream-as-text-in-bytes": Fault(untyped_in_bytes, **same(WHOLE)),
     "gzip": Fault(zipped, **same(WHOLE)),
     "gzip-cut": Fault(zipped_and_cut, **same(INTERRUPTED)),
     "gzip-in-name-only": Fault(lambda speech, streamed: [respond(speech.whole, content_encoding="gzip")], **same(GARBLED)),

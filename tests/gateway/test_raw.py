@@ -373,6 +373,11 @@ CHARGED: dict[str, tuple[str, Steps, dict[str, int]]] = {
         [stream_head(), chunk(completion("a")), chunk(sse({"choices": [], "usage": USAGE}) + sse("[DONE]")), LAST_CHUNK],
         {"input": 11, "output": 5, "cached": 0},
     ),
+    "streamed, and cut behind its count": (
+        "completions-streamed",
+        [stream_head(), chunk(completion("word " * 900)), chunk(sse({"choices": [], "usage": USAGE})), close],
+        {"input": 11, "output": 5, "cached": 0},
+    ),
     "compact": (
         "compact",
         [respond({"output": [], "usage": {"input_tokens": 30, "output_tokens": 4}})],
@@ -386,8 +391,7 @@ CHARGED: dict[str, tuple[str, Steps, dict[str, int]]] = {
 async def test_charged(name: str) -> None:
     operation, steps, tokens = CHARGED[name]
     async with Provider(steps) as provider, Inside(CONFIG, provider) as gateway, gateway.call(ASKED[operation].request()) as caller:
-        _, headers = await caller.head()
-        await caller.body(headers)
+        await caller.reader.read(1)
         await gateway.until(lambda: gateway.lines)
         assert gateway.lines[0]["tokens"] == tokens
 

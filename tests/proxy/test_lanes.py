@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.codecs import errors
+from dragoman.codecs import errors, sse
 from dragoman.codecs.reply import MAX_ANSWER, Reply
 from dragoman.codecs.request import Request
+from dragoman.codecs.sse import is_whole
 from dragoman.proxy.exchange.lanes import _EVENT, BytesLane, EventsLane, events_of
+
+from ..gateway.spoken import CHAT, SPEECH
 
 
 @pytest.mark.parametrize(
@@ -127,6 +131,62 @@ def test_such_an_error_in_every_api(api: str, value: bytes, size: int) -> None:
             assert sent == BEGUN[api]
             assert lane.untold
         assert lane.close().count(b"error") >= 1
+
+
+def second(event: bytes) -> bytes:
+    """The same of the next block."""
+    return event.replace(b'"index":0', b'"index":1')
+
+
+STREAMS = {name: b"".join(speech.stream) for name, speech in SPEECH.items()} | {
+    "chat, with its usage": b"".join(CHAT.stream[:-1]) + b'data: {"choices":[],"usage":{"completion_tokens":2}}\n\n' + CHAT.ending[-1],
+    "chat, and a call behind": b"".join(CHAT.stream[:-1])
+    + b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f"}}]}}]}\n\n',
+    "messages, a block that stays open": b"".join(SPEECH["messages"].stream).replace(SPEECH["messages"].ending[0], b""),
+    "messages, a block that the next one ends": b"".join([*SPEECH["messages"].opening, *map(second, SPEECH["messages"].stream[1:])]),
+    "gemini": BEGUN["gemini"] + BEGUN["gemini"].replace(b'"content"', b'"finishReason":"STOP","content"') + BEGUN["gemini"],
+}
+
+
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize("name", STREAMS)
+def test_an_answer_that_ends_anywhere_is_complete_in_both_lanes_or_in_none(name: str, clean: bool) -> None:
+    """In its last third. clean: HTTP's own end came."""
+    api, stream = name.partition(",")[0], STREAMS[name]
+    caller = "messages" if api == "chat" else "chat"
+    complete = []
+    for end in range(len(stream) * 2 // 3, len(stream) + 1):
+        failed = []
+        for lane in (
+            BytesLane(Reply(Request(api, "m", {}, True)), api, 1 << 20),
+            EventsLane(Reply(Request(caller, "m", {}, True)), api, caller, 1 << 20),
+        ):
+            lane.feed(stream[:end])
+            if not lane.ended:
+                lane.finish(clean)
+            failed.append(type(lane.error))
+        assert failed[0] == failed[1], stream[:end]
+        complete += [stream[:end]] if failed[0] is type(None) else []
+    if api == "chat":  # a finish reason proves something only where nothing has begun behind it
+        assert all(is_whole(events_of(one)[-1].removeprefix(b"data:").strip()) for one in complete)
+
+
+@pytest.mark.parametrize("alias", [None, "alias"])
+@pytest.mark.parametrize("api", SPEECH)
+def test_a_byte_order_mark_is_not_passed_on_wherever_the_network_cuts(api: str, alias: str | None) -> None:
+    """In the caller's stream it may not stand first: then it would be part of a line, which is not read."""
+
+    def carried(*reads: bytes) -> bytes:
+        lane = BytesLane(Reply(Request(api, "m", {}, True), echo_model=alias), api, 1 << 20)
+        return b"".join([*map(lane.feed, reads), lane.close()])
+
+    stream = b"".join(SPEECH[api].stream)
+    plain = carried(stream)
+    assert plain
+    for first, second in itertools.combinations_with_replacement(range(13), 2):
+        marked = sse.BOM + stream
+        assert carried(marked[:first], marked[first:second], marked[second:]) == plain
+        assert carried(stream[:first], stream[first:second], stream[second:]) == plain
 
 
 TELLING = b'data: {"error":{"message":"failed"}}\n\n'

@@ -288,6 +288,39 @@ async def test_redis_counts_a_log_of_an_older_version(make):
         assert await store.get([name], "#size") == [b"751"]
 
 
+# what replicas of versions before #size do to a log that has one, in a rolling upgrade
+OLDER_APPEND = """
+local number = tonumber(redis.call('HGET', KEYS[1], '#next'))
+for i = 1, #ARGV do
+  number = number + 1
+  redis.call('XADD', KEYS[2], number .. '-0', 'v', ARGV[i])
+end
+redis.call('HSET', KEYS[1], '#next', number, '#token', 'older')
+"""
+OLDER_REMOVE = "redis.call('XDEL', KEYS[2], ARGV[1])"
+
+
+@stored
+@only("redis", "cluster")
+async def test_redis_counts_a_log_that_an_older_version_has_changed(make):
+    async with opened(make) as (store, name):
+        inner = getattr(store, "store", store)
+        keys = [f"dragoman:{{{name}}}", f"dragoman:{{{name}}}:log"]
+        await store.put(Entry(name, {"a": b"1"}, time() + SOON))
+        await store.append(name, [bytes(100)], time() + SOON, most=1000)
+        await inner.script(OLDER_APPEND, keys, bytes(400), bytes(400))
+        with pytest.raises(Full):
+            await store.append(name, [bytes(101)], time() + SOON, most=1000)
+        await inner.script(OLDER_REMOVE, keys, "2-0")
+        assert await store.append(name, [bytes(400)], time() + SOON, most=1000) == 4
+        with pytest.raises(Full):
+            await store.append(name, [bytes(101)], time() + SOON, most=1000)
+        await inner.script(OLDER_REMOVE, keys, "3-0")
+        await inner.script(OLDER_APPEND, keys, bytes(500))  # as many as before, and longer ones
+        with pytest.raises(Full):
+            await store.append(name, [bytes(1)], time() + SOON, most=1000)
+
+
 @stored
 @only("memory")
 async def test_memory_keeps_a_log_that_it_has_no_room_for(make):

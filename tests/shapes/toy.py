@@ -98,7 +98,7 @@ def _usage(cost: Any) -> Usage:
 
 class Decoder:
     def __init__(self, reply: Reply) -> None:
-        self.ended = False
+        self.ended = self.counted = False
         self.usage: Usage | None = None
         self._started = False
 

@@ -2,8 +2,9 @@
 
 An entry's keys have its name as hash tag, so that a cluster stores them in one slot and a script can access them all:
 
-    dragoman:{name}         hash: the parts, and #next (the log's next number), #token (of the last append) and #size (bytes of the
-                            log's values; counted when it is first asked for)
+    dragoman:{name}         hash: the parts, and #next (the log's next number), #token (of the last append), #size (bytes of the
+                            log's values; counted when it is first asked for) and #sized (#next and the number of values
+                            then: if they are others now, a version that keeps no #size has changed the log)
     dragoman:{name}:log     stream: value n has the id (n+1)-0
     dragoman:{name}:lease   string: the holder
     dragoman:{alias}:name   string: the name that an alias stands for
@@ -59,8 +60,11 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return false end
 local number = tonumber(redis.call('HGET', KEYS[1], '#next') or '0')
 if redis.call('HGET', KEYS[1], '#token') == ARGV[3] then return number end
 local size = tonumber(redis.call('HGET', KEYS[1], '#size'))
+local length = size and redis.call('XLEN', KEYS[2])
+if size and redis.call('HGET', KEYS[1], '#sized') ~= number .. ':' .. length then size = nil end
 if ARGV[4] ~= '' and not size then
   size = 0
+  length = redis.call('XLEN', KEYS[2])
   local from = '-'
   repeat
     local some = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 100)
@@ -73,7 +77,8 @@ end
 if size then
   for i = 5, #ARGV do size = size + #ARGV[i] end
   if ARGV[4] ~= '' and size > tonumber(ARGV[4]) then return -1 end
-  redis.call('HSET', KEYS[1], '#size', size)
+  local more = #ARGV - 4
+  redis.call('HSET', KEYS[1], '#size', size, '#sized', number + more .. ':' .. length + more)
 end
 for i = 5, #ARGV do
   number = number + 1
@@ -82,7 +87,7 @@ end
 redis.call('HSET', KEYS[1], '#next', number, '#token', ARGV[3])
 if tonumber(ARGV[2]) > 0 then
   redis.call('XTRIM', KEYS[2], 'MINID', (ARGV[2] + 1) .. '-0')
-  redis.call('HDEL', KEYS[1], '#size')
+  redis.call('HDEL', KEYS[1], '#size', '#sized')
 end
 redis.call('PEXPIREAT', KEYS[2], ARGV[1])
 redis.call('PEXPIREAT', KEYS[1], ARGV[1])
@@ -92,8 +97,13 @@ return number
 _REMOVE = """
 local value = redis.call('XRANGE', KEYS[2], ARGV[1], ARGV[1])[1]
 if not value then return 0 end
+local length = redis.call('XLEN', KEYS[2])
+local number = redis.call('HGET', KEYS[1], '#next') or '0'
 redis.call('XDEL', KEYS[2], ARGV[1])
-if redis.call('HEXISTS', KEYS[1], '#size') == 1 then redis.call('HINCRBY', KEYS[1], '#size', -#value[2][2]) end
+if redis.call('HGET', KEYS[1], '#sized') == number .. ':' .. length then
+  redis.call('HINCRBY', KEYS[1], '#size', -#value[2][2])
+  redis.call('HSET', KEYS[1], '#sized', number .. ':' .. length - 1)
+end
 return 1
 """
 
