@@ -283,8 +283,8 @@ class Attempt:
         kind, operation = headers.get("Content-Type", ""), self.exchange.operation
         whole = operation.claims is not None and kind.startswith("application/json")
         self.lane = RawLane(kind.startswith("text/event-stream"), operation.metered, whole)
-        if (before := self.exchange.before_answer) is not None:
-            self.lane.claimed = asyncio.ensure_future(before())
+        if (stored := self.exchange.stored) is not None and stored.before_answer is not None:
+            self.lane.claimed = asyncio.ensure_future(stored.before_answer())
             self.lane.claimed.add_done_callback(seen)
         self.request.streaming_callback = self._on_chunk
 

@@ -97,7 +97,7 @@ def account(exchange: Exchange) -> Account:
         {} if exchange.trace is None else _settings(scan.value),
         exchange.compacting and _compaction(exchange),
         None if exchange.summary is None else exchange.summary.usage,
-        exchange.via,
+        None if exchange.message is None else exchange.message.via,
         exchange.identity.team,
         exchange.identity.user,
         "" if exchange.placing is None else exchange.placing.chosen,
