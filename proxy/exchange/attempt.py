@@ -200,14 +200,14 @@ class Attempt:
                     await self._done
                 else:
                     await fetch
-                if self.lane is None:
+                if (lane := self.lane) is None:
                     await self._whole(fetch)
-                elif self.raw:
-                    await self._finished(fetch)
-                elif self.collects:
-                    await self._whole_of_stream(fetch)
+                elif isinstance(lane, RawLane):
+                    await self._finished(lane, fetch)
+                elif isinstance(lane, CollectingLane):
+                    await self._whole_of_stream(lane, fetch)
                 else:
-                    await self._streamed(fetch)
+                    await self._streamed(lane, fetch)
             finally:
                 if timer is not None:
                     timer.cancel()
@@ -439,9 +439,9 @@ class Attempt:
 
     # ---- the ends ----
 
-    async def _streamed(self, fetch: asyncio.Future[Any]) -> None:
-        lane, exchange = self.lane, self.exchange
-        assert isinstance(lane, BytesLane | EventsLane)
+    async def _streamed(self, lane: BytesLane | EventsLane, fetch: asyncio.Future[Any]) -> None:
+        """The end of a stream."""
+        exchange = self.exchange
         self._held.append(b"" if lane.ended else self._end(lane, fetch))
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
@@ -466,20 +466,19 @@ class Attempt:
             tail = await exchange.turn.keep(lane, self.candidate, tail)
             if lane.error is not None and not self.committed:
                 raise lane.error  # it could not be kept
+        if lane.error is None:
+            self._keep_seals()  # before the caller is told of the end: its next request may come at once
         self._held.append(tail)
         if not self.committed:
             await drained(self._commit())
-        if lane.error is not None:
+        if lane.error is None:
+            await exchange.client.finish(b"".join(self._held))
+        else:
             exchange.failed_midway(lane.error)
             await exchange.end_of_failed(b"".join(self._held))
-        else:
-            self._keep_seals()  # before the caller is told of the end: its next request may come at once
-            await exchange.client.finish(b"".join(self._held))
 
-    async def _whole_of_stream(self, fetch: asyncio.Future[Any]) -> None:
+    async def _whole_of_stream(self, lane: CollectingLane, fetch: asyncio.Future[Any]) -> None:
         """The end of a stream that becomes a whole answer."""
-        lane = self.lane
-        assert isinstance(lane, CollectingLane)
         if not lane.ended:
             self._end(lane, fetch)
         self.times["first"] = monotonic()
@@ -520,10 +519,9 @@ class Attempt:
         lane.break_off(failure)
         return b""
 
-    async def _finished(self, fetch: asyncio.Future[Any]) -> None:
+    async def _finished(self, lane: RawLane, fetch: asyncio.Future[Any]) -> None:
         """The end of a raw answer: as whole as the upstream's, or no end at all."""
-        lane, exchange = self.lane, self.exchange
-        assert isinstance(lane, RawLane)
+        exchange = self.exchange
         self._end(lane, fetch)
         self.usage = lane.usage
         if lane.error is None and self.usage is not None:
@@ -600,14 +598,8 @@ class Attempt:
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
-        self._claim()
-        tail = lane.close()
-        if self.exchange.turn is not None:
-            tail = await self.exchange.turn.keep(lane, self.candidate, tail)
-        self._held.append(out + tail)
-        self._keep_seals()
-        await drained(self._commit())
-        await self.exchange.client.finish()
+        self._held.append(out)
+        await self.conclude(lane)
 
     def _collected(self, decoded: Callable[[], list[Event]]) -> tuple[Collector, bytes]:
         """A whole answer in the caller's shape."""
