@@ -94,10 +94,10 @@ class Exchange:
     __slots__ = (
         "_ending", "_fit", "_heartbeat", "_model", "_parsed", "_passage", "_running", "_task", "_timeout", "attempts", "begun",
         "body", "client", "compacting", "credential", "cut", "dry", "error", "expansion", "form_field", "headers", "heard",
-        "identity", "key", "left_out", "limits", "made", "message", "nonce", "observer", "operation", "order", "passing", "path",
-        "placing", "query", "race", "recent", "release", "request_id", "resumable", "route", "scan", "services", "shape", "speaks",
-        "status", "stored", "stream", "strict", "summary", "target", "taught", "tokens", "trace", "turn", "unread",
-        "without_tools",
+        "identity", "key", "left_out", "limits", "made", "message", "nonce", "observer", "operation", "order", "passing",
+        "path", "placing", "query", "race", "recent", "release", "request_id", "resumable", "route", "scan", "services",
+        "shape", "speaks", "status", "stored", "stream", "strict", "summary", "target", "taught", "tokens", "trace", "turn",
+        "unread", "without_tools",
     )  # fmt: skip
 
     def __init__(
@@ -469,7 +469,7 @@ class Exchange:
                     ejection.worked(candidate)
                     if self.placing is not None:
                         self.placing.answered(candidate)
-                return await self._try(candidate, failed) if attempt.quiet else True
+                return await self._try(candidate, failed) if attempt.compacting == "first" else True
             except errors.GatewayError as error:
                 if attempt.committed:
                     if self.cut is None or self.cut.attempt is not attempt:

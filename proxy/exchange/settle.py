@@ -108,7 +108,7 @@ def account(exchange: Exchange) -> Account:
 
 def _compaction(exchange: Exchange) -> str:
     """How the conversation was compacted."""
-    native = bool(exchange.attempts) and not exchange.attempts[-1].rewrites
+    native = bool(exchange.attempts) and not exchange.attempts[-1].compacting
     if exchange.compacting == "automatic":
         return "" if native else "automatic"  # what the upstream does by itself is its own affair
     return "native" if native else exchange.compacting
