@@ -352,37 +352,29 @@ def _with_families(entry: Provider, row: Loaded, environ: Mapping[str, str]) -> 
     return replace(entry, families=tuple((one.of_family, replace(_provider(row, environ, one), **shared)) for one in families))
 
 
+_AS_WRITTEN = ("http_host", "passthrough_auth", "default", "weight", "health_check", "metadata", "base_model")
+
+
 def _provider(row: Loaded, environ: Mapping[str, str], family: providers.Known | None = None) -> Provider:
     """family: of the models that it is for; None: as the model's id says."""
     prefix, _, model_id = row["model"].partition("/")
     own = providers.known().get(prefix)
-    chosen = row.get("provider_interface")
-    every = providers.known()[chosen] if chosen else own or providers.known()["openai"]
-    interface = family or (every if clouds.own_endpoint(row) else every.family(row.get("base_model", model_id)))
+    interface = family or _interface(row, own, model_id)
     base_url = clouds.address(_base_url(row.get("base_url"), interface), row, environ)
     compatible = bool(interface.carriers) and clouds.compatible(row)
-    way, variable = clouds.way(row, interface, compatible, base_url, environ)
-    key = environ[variable] if variable else row.get("access_key")
-    place: dict[str, Any] = {"base_url": base_url, "carriers": {} if compatible else interface.carriers}
-    if interface.unknown_as is not None:
-        place |= clouds.azure(row, base_url)
     return Provider(
         model=row["model"],
         provider=prefix,
         model_id=model_id,
         name=row.get("name", row["model"]),
         interface=interface.name,
-        **place,
-        named="" if urlsplit(row.get("base_url", "")).path else interface.named,
-        own_base_url="base_url" in row,
-        apis=tuple(row["apis"]) if "apis" in row else (USUAL.api,) if compatible else _apis(interface, own, row.get("base_url")),
+        **_place(row, interface, compatible, base_url),
+        apis=_apis(row, interface, own, compatible),
         apis_in_order="apis" in row,
-        access_key=key if isinstance(key, str) else None,
-        access_key_missing=key.variable if isinstance(key, read.Unset) else None,
         auth=interface.auth,
+        **_credential(row, interface, compatible, base_url, environ),
         anthropic_beta=tuple(row["anthropic_beta"]) if "anthropic_beta" in row else interface.anthropic_beta,
         own_betas="anthropic_beta" in row,
-        way=way,
         signing=clouds.signing(row, interface, environ),
         bedrock={key: row["aws"][key] for key in aws.IN_REQUESTS if key in row.get("aws", {})},
         headers=clouds.headers(row, interface, environ),
@@ -391,13 +383,38 @@ def _provider(row: Loaded, environ: Mapping[str, str], family: providers.Known |
         responses=Responses(**row.get("responses", {})),
         discover=row.get("discover", model_id == "*" and own is not None and own.lists),
         edits=_edits(row.get("request")),
-        **{
-            name: row[name]
-            for name in ("http_host", "passthrough_auth", "default", "weight", "health_check", "metadata", "base_model")
-            if name in row
-        },
         capabilities=_flags(row),
+        **{name: row[name] for name in _AS_WRITTEN if name in row},
     )
+
+
+def _interface(row: Loaded, own: providers.Known | None, model_id: str) -> providers.Known:
+    """What is known of an entry's upstream: as of the provider that it names, its own, or OpenAI; of several families, its model's."""
+    chosen = row.get("provider_interface")
+    every = providers.known()[chosen] if chosen else own or providers.known()["openai"]
+    return every if clouds.own_endpoint(row) else every.family(row.get("base_model", model_id))
+
+
+def _place(row: Loaded, interface: providers.Known, compatible: bool, base_url: str) -> dict[str, Any]:
+    """The members of an entry that say where its upstream is, and in which form requests go there. compatible: as of clouds.way."""
+    place = {
+        "base_url": base_url,
+        "carriers": {} if compatible else interface.carriers,
+        "named": "" if urlsplit(row.get("base_url", "")).path else interface.named,
+        "own_base_url": "base_url" in row,
+    }
+    return place if interface.unknown_as is None else place | clouds.azure(row, base_url)
+
+
+def _credential(row: Loaded, interface: providers.Known, compatible: bool, base_url: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The members that say what admits the gateway there."""
+    way, variable = clouds.way(row, interface, compatible, base_url, environ)
+    key = environ[variable] if variable else row.get("access_key")
+    return {
+        "way": way,
+        "access_key": key if isinstance(key, str) else None,
+        "access_key_missing": key.variable if isinstance(key, read.Unset) else None,
+    }
 
 
 def _base_url(written: str | None, interface: providers.Known) -> str:
@@ -411,13 +428,18 @@ _OPENAI_PATH = "/openai"  # of Google's OpenAI-compatible API
 _GOOGLE_PATH = "/publishers/google"  # of its own at Vertex AI
 
 
-def _apis(interface: providers.Known, own: providers.Known | None, moved: str | None) -> Any:
-    """The APIs of an entry that does not list them.
+def _apis(row: Loaded, interface: providers.Known, own: providers.Known | None, compatible: bool) -> tuple[str, ...]:
+    """The APIs of an entry, also of one that does not list them. compatible: as of clouds.way.
 
     An unknown provider with OpenAI's interface is assumed to serve Chat Completions only. A server that replaces Anthropic at another
     address (moved) is assumed to serve Chat Completions too; one that replaces Google, that alone if its path says so or if it replaces
     Vertex AI by a path of its own.
     """
+    if "apis" in row:
+        return tuple(row["apis"])
+    if compatible:
+        return (USUAL.api,)
+    moved: str | None = row.get("base_url")
     path = urlsplit(moved or "").path
     google = interface.cloud == "gcp" and USUAL.api in interface.apis and not interface.carriers
     other = google and path and not path.endswith(_GOOGLE_PATH)

@@ -17,7 +17,7 @@ from ..codecs.shape import Shape
 from ..proxy.exchange import resuming
 from ..proxy.exchange.array import ArrayCaller
 from ..proxy.exchange.caller import Caller, Client
-from ..proxy.exchange.exchange import Exchange
+from ..proxy.exchange.exchange import Exchange, Stored
 from ..proxy.exchange.operation import Operation, asking
 from ..proxy.exchange.refusal import own_headers
 from ..proxy.gateway import Gateway
@@ -41,8 +41,16 @@ class Serving(Handler):
         self._exchange: Exchange | None = None
         self._client: Client | None = None  # while stored events are sent
 
-    async def serve(self, operation: Operation, passing: Passing | None = None, **more: Any) -> None:
-        """Answer the request by an Exchange. passing: its body, if that goes on while it arrives. more: further arguments of Exchange."""
+    async def serve(
+        self,
+        operation: Operation,
+        *,
+        path: str | None = None,
+        model: str | None = None,
+        stored: Stored | None = None,
+        passing: Passing | None = None,
+    ) -> None:
+        """Answer the request by an Exchange. path, model, stored, passing: as of Exchange."""
         query = self.query()
         target = self.request.path + query
         client: Caller = self.client_class(self, self.services.config.limits.client_stall)
@@ -61,9 +69,11 @@ class Serving(Handler):
             query=query,
             target=target,
             timeout=travel.timeout(self.request.headers, self.settings.get("timeout")),
+            path=path,
+            model=model,
+            stored=stored,
             passing=passing,
             release=self._incoming.release,
-            **more,
         )
         if self._left:
             exchange.leave()

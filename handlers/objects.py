@@ -121,7 +121,7 @@ class Objects(Serving):
 
     async def _carry(self) -> None:
         operation = objects.operation(self._place, self.request.method or "", SHAPES[self.shape])
-        await self.serve(operation, self._passing, path=self._place.path)
+        await self.serve(operation, path=self._place.path, passing=self._passing)
 
 
 class Completions(ModelHandler):

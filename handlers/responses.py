@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from ..codecs import errors
 from ..codecs.registry import SHAPES
-from ..proxy.exchange import resuming
+from ..proxy.exchange import exchange, resuming
 from ..proxy.exchange.operation import COMPACT, RESPONSE_CANCEL, RESPONSE_DELETE, RESPONSE_INPUT, RESPONSE_READ, Operation
 from ..proxy.exchange.refusal import own_headers
 from ..proxy.memory.records import Native, Record, known, listed
@@ -125,7 +125,7 @@ class _OverState(Serving):
         operation = self.operations[self.request.method or ""]
         path = operation.path.replace("{id}", quote(id, safe=""))
         charges = partial(services.state.records.charge, self.owner, id, self.nonce) if stored is not None and stored.background else None
-        await self.serve(operation, path=path, keeper=keeper, before_answer=self.before_answer(id), charges=charges)
+        await self.serve(operation, path=path, stored=exchange.Stored(keeper, self.before_answer(id), charges))
         return None
 
     def _keeper(self, native: Native | None) -> Candidate | None:

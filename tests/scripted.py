@@ -338,6 +338,11 @@ def sse(data: Any, event: str | None = None) -> bytes:
     return (b"event: %b\n" % event.encode() if event else b"") + b"data: %b\n\n" % text
 
 
+def frames(*events: bytes) -> list[Step]:
+    """A stream of these events that is not over."""
+    return [stream_head(), *map(chunk, events)]
+
+
 def stream(*events: bytes) -> list[Step]:
     """A whole event stream, one write for each event."""
     return [stream_head(), *(chunk(event) for event in events), LAST_CHUNK]

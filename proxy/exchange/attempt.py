@@ -59,11 +59,11 @@ class Attempt:
     """Made, run once, and read for the log line: status, lane, usage, times."""
 
     __slots__ = (
-        "_before", "_begun", "_body", "_done", "_flow", "_held", "_loop", "_observer", "asked", "asks", "candidate", "capabilities",
-        "carried", "collects", "committed", "continued", "denied", "error", "exchange", "granted", "history", "lane", "learned", "ledger",
-        "lessons", "overtaken", "owed", "prompt", "quiet", "raw", "read", "recall", "refusal", "reply", "request", "rewrites", "rewritten",
-        "same_shape", "span", "status", "stop", "stream", "sums", "times", "transcript", "unsaid", "upstream_headers", "upstream_id",
-        "usage", "warms", "withhold",
+        "_before", "_body", "_done", "_flow", "_held", "_loop", "_observer", "asked", "asks", "candidate", "capabilities", "carried",
+        "collects", "committed", "compacting", "continued", "denied", "error", "exchange", "granted", "history", "lane", "learned",
+        "ledger", "lessons", "overtaken", "owed", "prompt", "raw", "read", "recall", "refusal", "reply", "request", "rewritten",
+        "same_shape", "span", "status", "stop", "stream", "times", "transcript", "unsaid", "upstream_headers", "upstream_id", "usage",
+        "warms", "withhold",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, candidate: Candidate) -> None:
@@ -74,14 +74,11 @@ class Attempt:
         native = (lane == "count" and counting.native(exchange.shape, candidate)) or (lane == "compact" and compacts(candidate))
         self.raw = lane == "raw" or native
         self.asks = not (self.raw or lane == "count")  # the model for an answer
-        lacks = exchange.compacting != "" and self.asks and not compacts(candidate)  # a compaction of its own
-        self.sums = lacks and exchange.summary is None
-        self.quiet = self.sums and exchange.compacting == "automatic"  # the answer is not the caller's, but is used for the next
-        self.stream = exchange.stream and not self.quiet
+        self.compacting = summing.part(self) if exchange.compacting else ""
+        self.stream = exchange.stream and self.compacting != "first"
         self.granted: Credential | None = None  # what the candidate's source gave
         self.denied = False  # the upstream did not know that
         self.carried: dict[str, str] = {}  # headers that the encoder or the candidate's carrier asks for
-        self.rewrites = self.sums or exchange.summary is not None
         self.lessons = exchange.taught.of(candidate) if self.asks else ()
         self.capabilities = lessons.known(self.lessons, candidate.capabilities) if self.lessons else candidate.capabilities
         own = candidate.shape == exchange.shape and exchange.cut is None
@@ -115,7 +112,6 @@ class Attempt:
         self.owed = False  # the answer ends a background response that nobody was charged for yet
         self.learned = False  # the upstream refused something that another attempt at it leaves out
         self.rewritten = ""  # how a whole answer of the same shape was changed: "edited", "events", or not at all
-        self._begun = 0.0
         self.read = 0.0  # when bytes of the upstream's answer came last, up to the commit; 0: more of it is awaited
         self._body: bytes | bytearray = b""  # an answer that came where a stream was asked for, under a content type of its own
         self.withhold = False
@@ -181,10 +177,9 @@ class Attempt:
             del asked
             if self.granted is not None and self.granted.signs:
                 await sign(self.request, self.granted, self.candidate)
-            self._begun = monotonic()
             if self.warms:
                 return await self._deliver(lambda: [Start("", "", 0), Metered(Usage()), Stop(self.warms)], False)
-            self.times["sent"] = self._begun
+            self.times["sent"] = monotonic()
             if waits := self.streams or self.raw:
                 self._done = self._loop.create_future()
             await self.exchange.step()
@@ -200,21 +195,21 @@ class Attempt:
                     await self._done
                 else:
                     await fetch
-                if self.lane is None:
+                if (lane := self.lane) is None:
                     await self._whole(fetch)
-                elif self.raw:
-                    await self._finished(fetch)
-                elif self.collects:
-                    await self._whole_of_stream(fetch)
+                elif isinstance(lane, RawLane):
+                    await self._finished(lane, fetch)
+                elif isinstance(lane, CollectingLane):
+                    await self._whole_of_stream(lane, fetch)
                 else:
-                    await self._streamed(fetch)
+                    await self._streamed(lane, fetch)
             finally:
                 if timer is not None:
                     timer.cancel()
                 self._let_go(fetch)
         except errors.GatewayError as error:
             self.error = error
-            self.learned = self.learned or (self.sums and summing.asks_again(self, error))
+            self.learned = self.learned or summing.asks_again(self, error)
             raise
         finally:
             self.times["end"] = monotonic()
@@ -283,8 +278,8 @@ class Attempt:
         kind, operation = headers.get("Content-Type", ""), self.exchange.operation
         whole = operation.claims is not None and kind.startswith("application/json")
         self.lane = RawLane(kind.startswith("text/event-stream"), operation.metered, whole)
-        if (before := self.exchange.before_answer) is not None:
-            self.lane.claimed = asyncio.ensure_future(before())
+        if (stored := self.exchange.stored) is not None and stored.before_answer is not None:
+            self.lane.claimed = asyncio.ensure_future(stored.before_answer())
             self.lane.claimed.add_done_callback(seen)
         self.request.streaming_callback = self._on_chunk
 
@@ -292,7 +287,7 @@ class Attempt:
         """framing: of the upstream's stream; None: server-sent events."""
         limit, exchange_cut = self.exchange.services.config.limits.max_event, self.exchange.cut
         splitter = None if framing is None else framing.Splitter(limit, self.unsaid)
-        if self.same_shape and not (self.collects or self.rewrites):
+        if self.same_shape and not (self.collects or self.compacting):
             turn = self.exchange.turn
             storing = None if turn is None else storing_lane(turn, self.reply, self.candidate, limit)
             self.lane = storing or BytesLane(self.reply, self.exchange.shape, limit, self.withhold)
@@ -301,7 +296,7 @@ class Attempt:
         else:
             kind = CollectingLane if self.collects else EventsLane
             self.lane = kind(self.reply, self.candidate.shape, self.exchange.shape, limit, splitter)
-            if self.rewrites:
+            if self.compacting:
                 self.lane.decoder = summing.decoder(self, self.lane.decoder)
             if exchange_cut is not None:
                 exchange_cut.join(self, self.lane)
@@ -384,8 +379,8 @@ class Attempt:
         self.times["first"] = now = monotonic()
         held = b"".join(self._held)
         self._held.clear()
-        if exchange.placing is not None and (paces := exchange.services.paces) is not None and self.streams:
-            paces.began(self.candidate, now - self._begun, len(self.request.body or b""))
+        if exchange.placing is not None and (paces := exchange.services.paces) is not None and self.streams and not self.warms:
+            paces.began(self.candidate, now - self.times["sent"], len(self.request.body or b""))
         client = exchange.client
         if exchange.cut is not None:
             held = exchange.cut.mark(self) + held
@@ -439,9 +434,9 @@ class Attempt:
 
     # ---- the ends ----
 
-    async def _streamed(self, fetch: asyncio.Future[Any]) -> None:
-        lane, exchange = self.lane, self.exchange
-        assert isinstance(lane, BytesLane | EventsLane)
+    async def _streamed(self, lane: BytesLane | EventsLane, fetch: asyncio.Future[Any]) -> None:
+        """The end of a stream."""
+        exchange = self.exchange
         self._held.append(b"" if lane.ended else self._end(lane, fetch))
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
@@ -466,20 +461,19 @@ class Attempt:
             tail = await exchange.turn.keep(lane, self.candidate, tail)
             if lane.error is not None and not self.committed:
                 raise lane.error  # it could not be kept
+        if lane.error is None:
+            self._keep_seals()  # before the caller is told of the end: its next request may come at once
         self._held.append(tail)
         if not self.committed:
             await drained(self._commit())
-        if lane.error is not None:
+        if lane.error is None:
+            await exchange.client.finish(b"".join(self._held))
+        else:
             exchange.failed_midway(lane.error)
             await exchange.end_of_failed(b"".join(self._held))
-        else:
-            self._keep_seals()  # before the caller is told of the end: its next request may come at once
-            await exchange.client.finish(b"".join(self._held))
 
-    async def _whole_of_stream(self, fetch: asyncio.Future[Any]) -> None:
+    async def _whole_of_stream(self, lane: CollectingLane, fetch: asyncio.Future[Any]) -> None:
         """The end of a stream that becomes a whole answer."""
-        lane = self.lane
-        assert isinstance(lane, CollectingLane)
         if not lane.ended:
             self._end(lane, fetch)
         self.times["first"] = monotonic()
@@ -491,7 +485,7 @@ class Attempt:
 
     async def _give(self, collector: Collector, answer: bytes) -> None:
         """A whole answer that was collected: to the caller, or to the next attempt."""
-        if self.quiet:
+        if self.compacting == "first":
             summing.made(self, collector)
             return
         if self.exchange.turn is not None:
@@ -520,10 +514,9 @@ class Attempt:
         lane.break_off(failure)
         return b""
 
-    async def _finished(self, fetch: asyncio.Future[Any]) -> None:
+    async def _finished(self, lane: RawLane, fetch: asyncio.Future[Any]) -> None:
         """The end of a raw answer: as whole as the upstream's, or no end at all."""
-        lane, exchange = self.lane, self.exchange
-        assert isinstance(lane, RawLane)
+        exchange = self.exchange
         self._end(lane, fetch)
         self.usage = lane.usage
         if lane.error is None and self.usage is not None:
@@ -564,7 +557,7 @@ class Attempt:
         if not (isinstance(value.get(shape.bears), shape.bears_a) or (shape.bears_instead and shape.bears_instead in value)):
             self.usage = self._metered(value)
             raise errors.Garbled("The upstream's answer does not match its API.", f"{len(value)} members, and no `{shape.bears}`")
-        if self.same_shape and not (self.stream or self.rewrites):
+        if self.same_shape and not (self.stream or self.compacting):
             observer = shape.Observer(self.reply)
             observer.observe_whole(value)
             self.usage, self.stop = observer.usage, observer.stop
@@ -600,14 +593,8 @@ class Attempt:
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
-        self._claim()
-        tail = lane.close()
-        if self.exchange.turn is not None:
-            tail = await self.exchange.turn.keep(lane, self.candidate, tail)
-        self._held.append(out + tail)
-        self._keep_seals()
-        await drained(self._commit())
-        await self.exchange.client.finish()
+        self._held.append(out)
+        await self.conclude(lane)
 
     def _collected(self, decoded: Callable[[], list[Event]]) -> tuple[Collector, bytes]:
         """A whole answer in the caller's shape."""
@@ -632,7 +619,7 @@ class Attempt:
         if self.exchange.route.instead:
             stop = next((event.reason for event in events if isinstance(event, Stop)), None)
             self._look_for_refusal(stop, any(isinstance(event, CONTENT) for event in events))
-        if self.rewrites:
+        if self.compacting:
             events = summing.events(self, events)
         if self._observer is not None:
             self._observer.events(events)
@@ -641,7 +628,7 @@ class Attempt:
     def _metered(self, value: Any) -> Usage | None:
         """What the upstream counted of a whole answer that failed."""
         events = self.candidate.speaks.decode_response(value, replace(self.reply, unsaid=Unsaid(), recall=None))
-        return metered(summing.events(self, events) if self.rewrites else events)
+        return metered(summing.events(self, events) if self.compacting else events)
 
     async def _answer(self, body: bytes) -> None:
         self.committed = True

@@ -29,7 +29,7 @@ def in_dialect(reply: Reply, exchange: Exchange, candidate: Candidate | None = N
     complete = next((settings.complete for settings in (key, entry, config) if settings.complete is not None), dialect.complete)
     if exchange.turn is not None and exchange.turn.job is not None:
         dialect = _usual(dialects)  # whoever reads its events later may ask for another
-    if exchange.via is not None:  # each event is a message, and an answer has one end
+    if exchange.message is not None:  # each event is a message, and an answer has one end
         dialect = dialect._replace(end=b"", failure=(FAILED,))
     reply.dialect, reply.complete = dialect, complete
     reply.phases = reply.request.phases or (candidate is not None and candidate.capabilities.phase)

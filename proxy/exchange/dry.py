@@ -119,5 +119,5 @@ def _url(url: str) -> str:
 
 def refuse(exchange: Exchange) -> None:
     """Raise ClientFault where a dry run cannot be answered."""
-    if exchange.via is not None:
+    if exchange.message is not None:
         raise errors.ClientFault("A dry run is only available over HTTP.", param=HEADER.lower())

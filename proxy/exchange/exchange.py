@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Coroutine
 from functools import partial
 from time import monotonic, time
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
@@ -65,16 +65,39 @@ _NOTHING = splice.Scan({}, None, None, None)
 _ALONE = Route((), {}, {}, (), {}, 0)
 
 
+class Stored(NamedTuple):
+    """A response that an upstream stores, and that is asked for.
+
+    keeper: that upstream, which no other can stand in for. before_answer: awaited when its answer is good, before any of it is sent.
+    charges: asked when it tells of a usage, whether this request is to be charged for that although its operation is free.
+    """
+
+    keeper: Candidate
+    before_answer: Callable[[], Coroutine[Any, Any, None]] | None
+    charges: Callable[[], Coroutine[Any, Any, bool]] | None
+
+
+class Message(NamedTuple):
+    """That a request came as a message on a WebSocket.
+
+    via: which. recent: the responses that it keeps. prepares: no model is asked: the answer is empty, and can be continued.
+    """
+
+    via: Via
+    recent: Lane
+    prepares: bool
+
+
 class Exchange:
     """One caller's request."""
 
     __slots__ = (
-        "_charges", "_ending", "_fit", "_heartbeat", "_keeper", "_model", "_parsed", "_passage", "_prepares", "_running",
-        "_task", "_timeout", "attempts", "before_answer", "begun", "body", "client", "compacting", "credential", "cut", "dry",
-        "error", "expansion", "form_field", "headers", "heard", "identity", "key", "left_out", "limits", "made", "nonce",
-        "observer", "operation", "order", "passing", "path", "placing", "query", "race", "recent", "release", "request_id",
-        "resumable", "route", "scan", "services", "shape", "speaks", "status", "stream", "strict", "summary", "target",
-        "taught", "tokens", "trace", "turn", "unread", "via", "without_tools",
+        "_ending", "_fit", "_heartbeat", "_model", "_parsed", "_passage", "_running", "_task", "_timeout", "attempts", "begun",
+        "body", "client", "compacting", "credential", "cut", "dry", "error", "expansion", "form_field", "headers", "heard",
+        "identity", "key", "left_out", "limits", "made", "message", "nonce", "observer", "operation", "order", "passing",
+        "path", "placing", "query", "race", "recent", "release", "request_id", "resumable", "route", "scan", "services",
+        "shape", "speaks", "status", "stored", "stream", "strict", "summary", "target", "taught", "tokens", "trace", "turn",
+        "unread", "without_tools",
     )  # fmt: skip
 
     def __init__(
@@ -94,28 +117,19 @@ class Exchange:
         timeout: float | None = None,
         path: str | None = None,
         model: str | None = None,
-        keeper: Candidate | None = None,
-        before_answer: Callable[[], Coroutine[Any, Any, None]] | None = None,
-        charges: Callable[[], Coroutine[Any, Any, bool]] | None = None,
-        via: Via | None = None,
-        recent: Lane | None = None,
-        prepares: bool = False,
+        stored: Stored | None = None,
+        message: Message | None = None,
         parsed: Read | None = None,
         passing: bodies.Passing | None = None,
         release: Callable[[], object] = lambda: None,
     ) -> None:
         """headers: the caller's. key: in them, what admits it. credential: likewise, the caller's own, which is the key where there is
-        no other. nonce: 32 random hex digits of which ids are made.
+        no other. nonce: 32 random hex digits of which ids are made. timeout: seconds that the whole request may take.
 
-        query: what stood behind the path, with its mark.
-        target: the path and the query, for shapes whose model and stream stand there. timeout: seconds that the whole request may take.
-        path: the operation's, with its id filled in. model: its name, where the caller's path says it. keeper: the upstream of a
-        stored record, which no other can stand in for.
-        before_answer: awaited when a raw answer is good, before any of it is sent. charges: asked when a raw answer tells of a usage,
-        whether this request is to be charged for it although its operation is free.
-        passing: the body, if that is sent on while it arrives; `body` is empty then. release: called when the body is not needed any more.
-        via: the WebSocket that it came on. recent: the responses that this keeps. prepares: no model is asked: the answer is empty, and
-        can be continued. parsed: the body, if it is parsed already.
+        query: what stood behind the path, with its mark. target: the path and the query, for shapes whose model and stream stand there.
+        path: the operation's, with its id filled in. model: its name, where the caller's path says it. parsed: the body, if it is parsed
+        already. passing: the body, if that is sent on while it arrives; `body` is empty then. release: called when the body is not needed
+        any more.
         """
         self.services = services
         self.operation = operation
@@ -130,8 +144,9 @@ class Exchange:
         self.target = target
         self.nonce = nonce
         self.request_id = request_id
-        self.before_answer = before_answer
-        self._charges = charges
+        self.stored = stored
+        self.message = message
+        self.recent = None if message is None else message.recent
         self.key, self.credential = key, credential
         self.strict = headers.get("X-Dragoman-Strict", "").strip() == "1"
         self.dry = dry.asked(headers)  # nothing is sent: the answer is what would be
@@ -148,7 +163,6 @@ class Exchange:
         self.cut: Cut | None = None  # an answer that broke off after its first content, and goes on
         self.resumable: Resumable | None = None  # its stream can be resumed
         self.race: Race | None = None  # of the candidates, where one that is late is hedged
-        self._keeper = keeper
         self._model = model
         self._running = False
         self._ending: errors.GatewayError | None = None  # why it is ended from outside
@@ -169,9 +183,6 @@ class Exchange:
         self.error: errors.GatewayError | None = None
         self._task: asyncio.Task[Any] | None = None
         self._heartbeat: Heartbeat | None = None  # of a stream
-        self.via = via
-        self.recent = recent
-        self._prepares = prepares
         self.release = release
         self.trace = None if services.tracer is None else services.tracer.begin(headers)
         self.observer = services.watcher.open(self)  # None: nobody looks
@@ -227,7 +238,7 @@ class Exchange:
         if self.error is not None:
             errors.forget(self.error)
         self.attempts.clear()  # each leads back here
-        self.trace = self.observer = self.heard = self.expansion = self.summary = self.recent = self.placing = None
+        self.trace = self.observer = self.heard = self.expansion = self.summary = self.message = self.recent = self.placing = None
         self.race = self.cut = None
         self.body, self.scan, self._parsed = b"", _NOTHING, None
         if self.passing is not None:
@@ -321,7 +332,7 @@ class Exchange:
         if operation.lane == "count":
             await self._count(candidates)
             return
-        if self._prepares:
+        if self.message is not None and self.message.prepares:
             await self._prepare(candidates[0])
             return
         if resuming.asked(self):
@@ -407,8 +418,8 @@ class Exchange:
 
     def _candidates(self) -> tuple[Candidate, ...]:
         """Which upstreams could answer, in order. Raises NoCandidate, or what the operation says when none of them fits."""
-        if self._keeper is not None:
-            return (self._keeper,)
+        if self.stored is not None:
+            return (self.stored.keeper,)
         route, fits = self.services.router.candidates(self.shape, self.scan.model), self.operation.fits
         self.route, candidates = route, route.candidates + route.spare
         if self.operation.counted and self.identity.limits:
@@ -458,7 +469,7 @@ class Exchange:
                     ejection.worked(candidate)
                     if self.placing is not None:
                         self.placing.answered(candidate)
-                return await self._try(candidate, failed) if attempt.quiet else True
+                return await self._try(candidate, failed) if attempt.compacting == "first" else True
             except errors.GatewayError as error:
                 if attempt.committed:
                     if self.cut is None or self.cut.attempt is not attempt:
@@ -605,10 +616,10 @@ class Exchange:
 
     async def charged(self) -> bool:
         """Whether a usage that a raw answer tells of is to be charged although its operation is free."""
-        if self._charges is None:
+        if self.stored is None or self.stored.charges is None:
             return False
         try:
-            return await self._charges()
+            return await self.stored.charges()
         except errors.GatewayError as error:
             log.warning("request %s is charged and may have been charged before: %s", self.request_id, error.detail or error.message)
             return True

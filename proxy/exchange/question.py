@@ -68,7 +68,7 @@ def _walks(attempt: Attempt) -> bool:
         return not attempt.raw
     candidate = attempt.candidate
     ruled = candidate.walks or (bool(candidate.rules or candidate.carrier) and len(attempt.exchange.body) > bodies.AT_ONCE)
-    return ruled or attempt.rewrites or bool(attempt.lessons)
+    return ruled or attempt.compacting != "" or bool(attempt.lessons)
 
 
 def _decoded_question(attempt: Attempt) -> tuple[str, bytes | None] | list[str]:
@@ -219,14 +219,14 @@ def _spliced(attempt: Attempt) -> bytes:
     value = scan.value if inlined is None else inlined
     request = Request(exchange.shape, scan.model or candidate.model, scan.value, attempt.stream, ledger=attempt.ledger)
     request.include_usage = scan.include_usage
-    if inlined is not None or attempt.rewrites or scrub.is_foreign(body, own.marks):
+    if inlined is not None or attempt.compacting or scrub.is_foreign(body, own.marks):
         bare = dict(value)
         if exchange.summary is not None:
             bare, attempt.rewritten = summing.continued(attempt, exchange.summary, bare), EventsLane.name
         scrubbed = scrub.scrub(own.scrub, bare, candidate.capabilities, attempt.ledger)
-        if attempt.sums:
+        if attempt.compacting and exchange.summary is None:
             bare, attempt.rewritten = summing.body(attempt, request, bare), EventsLane.name
-        if scrubbed or attempt.rewrites:
+        if scrubbed or attempt.compacting:
             value = bare
     if attempt.lessons or candidate.rules:
         value = _amended(attempt, value, request)
@@ -236,7 +236,7 @@ def _spliced(attempt: Attempt) -> bytes:
     if scan.model != candidate.model and not (carrier and "model" in carrier.leaves):
         body = own.rename(body, scan, candidate.model)
     if _must_collect(attempt, scan.value):
-        request = request if attempt.rewrites else _readable(attempt, request)
+        request = request if attempt.compacting else _readable(attempt, request)
         body = _streaming(attempt, splice.ask_stream(body, scan), scan)
     elif attempt.stream:
         body = _streaming(attempt, body, scan)

@@ -50,7 +50,7 @@ async def begin(exchange: Exchange) -> None:
     """Wrap the caller's side of an exchange; nothing happens where the log cannot be written."""
     turn = exchange.turn
     id = None if turn is None or any(turn.keeping(candidate) == "upstream" for candidate in exchange.route.candidates) else turn.id
-    if id is None and exchange.via is not None:
+    if id is None and exchange.message is not None:
         return  # nothing names it
     stream = await exchange.services.state.streams.begin(exchange.owner, id)
     if stream is not None and not exchange.client.gone:
@@ -71,7 +71,7 @@ class Resumable:
         self.committed = exchange.client.committed
         self.stalled = False
         self._token, self._log = token, log
-        self._counts = exchange.speaks.framing.only_data or exchange.via is not None  # the caller itself
+        self._counts = exchange.speaks.framing.only_data or exchange.message is not None  # the caller itself
         self._give_up = exchange.give_up
         self._ended = False  # the whole answer is in the log
         self._waiting: asyncio.Task[None] | None = None

@@ -97,7 +97,7 @@ def account(exchange: Exchange) -> Account:
         {} if exchange.trace is None else _settings(scan.value),
         exchange.compacting and _compaction(exchange),
         None if exchange.summary is None else exchange.summary.usage,
-        exchange.via,
+        None if exchange.message is None else exchange.message.via,
         exchange.identity.team,
         exchange.identity.user,
         "" if exchange.placing is None else exchange.placing.chosen,
@@ -108,7 +108,7 @@ def account(exchange: Exchange) -> Account:
 
 def _compaction(exchange: Exchange) -> str:
     """How the conversation was compacted."""
-    native = bool(exchange.attempts) and not exchange.attempts[-1].rewrites
+    native = bool(exchange.attempts) and not exchange.attempts[-1].compacting
     if exchange.compacting == "automatic":
         return "" if native else "automatic"  # what the upstream does by itself is its own affair
     return "native" if native else exchange.compacting

@@ -31,7 +31,7 @@ _FILE_TOKENS = 1600
 def used(attempt: Attempt) -> Usage | None:
     """None when nothing was answered, or nothing is charged."""
     usage, made = _used(attempt), attempt.exchange.summary
-    if made is None or attempt.quiet or attempt.usage is not None or attempt.lane is not None:
+    if made is None or attempt.compacting == "first" or attempt.usage is not None or attempt.lane is not None:
         return usage  # a reported usage includes the summary before it
     return with_spent(usage, made.usage)
 

@@ -6,7 +6,7 @@ Such an attempt is one like all others: the request is changed on its way up and
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ...codecs import compaction, errors, estimate, jsontext, responses
 from ...codecs.events import Compaction, Event
@@ -14,6 +14,7 @@ from ...codecs.request import Request
 from ...codecs.shape import Decoder
 from ...codecs.usage import Usage
 from ..memory import input_items
+from ..memory.expansion import compacts
 from ..wire import bodies
 from .spent import read
 
@@ -33,6 +34,21 @@ class Made(NamedTuple):
     item: Body
     event: Compaction
     usage: Usage
+
+
+Part = Literal["", "first", "answer", "after"]
+
+
+def part(attempt: Attempt) -> Part:
+    """What an attempt does for a compaction: it asks for a summary, which is the answer, or comes "first" and is for the next attempt;
+    or it asks for the answer "after" a summary. "": nothing, since its upstream compacts by itself.
+    """
+    exchange = attempt.exchange
+    if exchange.summary is not None:
+        return "after"
+    if not attempt.asks or compacts(attempt.candidate):
+        return ""
+    return "first" if exchange.compacting == "automatic" else "answer"
 
 
 async def due(exchange: Exchange, turn: Turn) -> bool:
@@ -67,10 +83,10 @@ def decoded(attempt: Attempt) -> Request:
         items = None if items is None else [*items, made.item]
     request = exchange.speaks.decode_request(body) if state is None else exchange.speaks.decode_request(body, items)
     request.model, request.stream = request.model or exchange.scan.model or "", attempt.stream  # they may stand in the path
-    if attempt.sums:
-        _ask(attempt, request)
-    elif made is not None:
+    if made is not None:
         request.ledger.adapt((_MANAGEMENT,))
+    elif attempt.compacting:
+        _ask(attempt, request)
     return request
 
 
@@ -121,17 +137,17 @@ def asks_again(attempt: Attempt, error: errors.GatewayError) -> bool:
 def decoder(attempt: Attempt, inner: Decoder) -> Decoder:
     """What reads the answer, around the decoder of its API."""
     made = attempt.exchange.summary
-    if attempt.sums:
+    if made is None:
         return compaction.Summing(inner, attempt.exchange.without_tools)
-    return inner if made is None else compaction.Preceded(inner, made.event, made.usage)
+    return compaction.Preceded(inner, made.event, made.usage)
 
 
 def events(attempt: Attempt, decoded: list[Event]) -> list[Event]:
     """The same for the events of a whole answer."""
     made = attempt.exchange.summary
-    if attempt.sums:
+    if made is None:
         return compaction.Summary(attempt.exchange.without_tools).feed(decoded)
-    return decoded if made is None else compaction.Preceded(None, made.event, made.usage).over(decoded)
+    return compaction.Preceded(None, made.event, made.usage).over(decoded)
 
 
 def made(attempt: Attempt, collector: Any) -> None:

@@ -9,6 +9,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from ...codecs import errors, lessons, limits
+from ...codecs.carrier import ErrorReader
 from ..keys import secrets
 from ..memory.expansion import native
 from . import grants
@@ -27,44 +28,57 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
     """The error that the upstream answered with; `attempt.refusal` becomes its bytes where the caller may get them as they are."""
     if 300 <= attempt.status < 400:
         return errors.Garbled("The upstream answered with a redirect.", f"status {attempt.status}")
-    kind = attempt.upstream_headers.get("Content-Type", "")
-    clean = without_key(attempt, body)
-    carrier = attempt.candidate.carrier
-    told_so = carrier is None or not carrier.error_header or carrier.error_header in attempt.upstream_headers
-    read_error = carrier.read_error if carrier is not None and told_so else None
-    if read_error is not None:
-        error = read_error(attempt.status, clean, attempt.upstream_headers)
+    clean, provider = without_key(attempt, body), attempt.candidate.provider
+    of_carrier = _carriers_reader(attempt)
+    if of_carrier is not None:
+        error = of_carrier(attempt.status, clean, attempt.upstream_headers)
     else:
-        error = attempt.candidate.speaks.decode_error(attempt.status, clean, kind)
+        error = attempt.candidate.speaks.decode_error(attempt.status, clean, attempt.upstream_headers.get("Content-Type", ""))
     _learn(attempt, error)
     if error.retry_after is None:
         error.retry_after = limits.retry_after(attempt.upstream_headers, time())
-    managed = attempt.candidate.capabilities.owns_key and not attempt.candidate.provider.passthrough_auth
     if grants.mended(attempt, body):
         attempt.learned = attempt.exchange.passing is None  # to ask again with another; a body that has gone cannot be sent again
     if (refused := grants.refused(attempt, body)) is not None:
         return refused
-    if managed and (attempt.status in _OPERATORS_FAULT or error.kind in _OPERATORS_KINDS):
-        denied = errors.Answered(
-            "The gateway's credential was refused by the upstream.",
-            f"status {attempt.status}, {error.code or error.kind}",
-            kind="upstream_auth",
-            code="upstream_auth_failed",
-            should_retry=False,
-        )
-        denied.again = error.kind != "billing"  # a second attempt finds the account as it is
-        return denied
+    if _is_the_operators(attempt, error):
+        return _operators(attempt, error)
     if isinstance(error, errors.Answered) and error.kind == "bad_gateway" and attempt.status < 500:
         error.elsewhere = True
         return error  # the operator's configuration is wrong: that is not what the caller's SDK would make of the status
-    if (
-        attempt.same_shape and read_error is None and clean.lstrip().startswith(b"{")
-    ):  # a page, or nothing, is not what the caller's SDK can read
-        own = attempt.candidate.provider.passthrough_auth
-        shown = secrets.scrub(body, secrets.of(attempt.candidate.provider)) if own else clean  # its own the caller may see
+    if attempt.same_shape and of_carrier is None and clean.lstrip().startswith(b"{"):  # not a page, or nothing
+        own = provider.passthrough_auth
+        shown = secrets.scrub(body, secrets.of(provider)) if own else clean  # its own the caller may see
         attempt.refusal = (attempt.status, attempt.forwarded_down(), shown)
     error.headers = attempt.translated_limits()
     return error
+
+
+def _carriers_reader(attempt: Attempt) -> ErrorReader | None:
+    """What reads an error of the candidate's carrier, where this is one and not the API's own."""
+    carrier = attempt.candidate.carrier
+    if carrier is None or (carrier.error_header and carrier.error_header not in attempt.upstream_headers):
+        return None
+    return carrier.read_error
+
+
+def _is_the_operators(attempt: Attempt, error: errors.GatewayError) -> bool:
+    """Whether the gateway's own credential was refused, and not one of the caller's."""
+    if not attempt.candidate.capabilities.owns_key or attempt.candidate.provider.passthrough_auth:
+        return False
+    return attempt.status in _OPERATORS_FAULT or error.kind in _OPERATORS_KINDS
+
+
+def _operators(attempt: Attempt, error: errors.GatewayError) -> errors.GatewayError:
+    denied = errors.Answered(
+        "The gateway's credential was refused by the upstream.",
+        f"status {attempt.status}, {error.code or error.kind}",
+        kind="upstream_auth",
+        code="upstream_auth_failed",
+        should_retry=False,
+    )
+    denied.again = error.kind != "billing"  # a second attempt finds the account as it is
+    return denied
 
 
 def without_key(attempt: Attempt, body: bytes) -> bytes:

@@ -284,42 +284,32 @@ class Background:
 
     async def follow(self, owner: str, id: str, after: int) -> AsyncIterator[bytes]:
         """Yield the events numbered above `after` until the stream ends, several at a time; keep-alives while there are none."""
-        name, silent, asked = events_name(owner, id), 0.0, 0.0
+        name = events_name(owner, id)
+        silent, checked = 0.0, -ORPHAN_CHECK  # seconds without an event, and when in them the job was last looked after
         greeted = False  # the response head is sent with the first bytes: if there is no event yet, send a comment
         while True:
             job = self._jobs.get(id)
-            changed = job.changed if job is not None else None
-            page = await self.store.read(name, after, PAGE)
-            if page:
+            changed = None if job is None else job.changed
+            if page := await self.store.read(name, after, PAGE):
                 yield b"".join(raw for _, raw in page)
-                after = page[-1][0]
-                if page[-1][1].startswith(_LAST):
+                after, last = page[-1]
+                if last.startswith(_LAST):
                     return
-                silent = asked = 0.0
-                greeted = True
-                continue
-            if not greeted:
+                silent, checked, greeted = 0.0, -ORPHAN_CHECK, True
+            elif not greeted:
                 greeted = True
                 yield KEEP_ALIVE
-                continue
-            if changed is None:
-                if silent == asked == 0.0 or silent - asked >= ORPHAN_CHECK:
-                    asked = silent
-                    ending = await self._ending(owner, id, after)
-                    if ending is not None:
-                        yield ending
-                        return
-                await asyncio.sleep(POLL)
-                silent += POLL
+            elif changed is None and silent - checked >= ORPHAN_CHECK:
+                checked = silent
+                ending = await self._ending(owner, id, after)
+                if ending is not None:
+                    yield ending
+                    return
             else:
-                try:
-                    await asyncio.wait_for(changed.wait(), SILENCE)
-                    silent = 0.0
-                except TimeoutError:
-                    silent = SILENCE
-            if silent >= SILENCE:
-                silent = asked = 0.0
-                yield KEEP_ALIVE
+                silent += await unchanged(changed, SILENCE)
+                if silent >= SILENCE:
+                    silent, checked = 0.0, -ORPHAN_CHECK
+                    yield KEEP_ALIVE
 
     async def tell(self, caller: Caller, headers: Mapping[str, str], owner: str, id: str, after: int) -> None:
         """Send what `follow` yields to a caller, and end its stream."""
@@ -370,6 +360,18 @@ class Background:
         """The worker ends: stop its jobs. Their leases expire, and the next reader marks them failed."""
         for job in list(self._jobs.values()):
             job.stop()
+
+
+async def unchanged(changed: asyncio.Event | None, longest: float) -> float:
+    """Wait until a log of this worker grows, or for a moment; the seconds that nothing has come, about. changed: None: not of this one."""
+    if changed is None:
+        await asyncio.sleep(POLL)
+        return POLL
+    try:
+        await asyncio.wait_for(changed.wait(), longest)
+    except TimeoutError:
+        return longest
+    return 0.0
 
 
 def _events(data: bytes) -> list[bytes]:

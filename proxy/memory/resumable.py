@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable
 from time import monotonic, time
 
 from ...codecs import errors
-from .background import BEAT, LEASE, ORPHAN_CHECK, PAGE, POLL, SILENCE, WAITING, WHILE_RUNNING
+from .background import BEAT, LEASE, ORPHAN_CHECK, PAGE, POLL, SILENCE, WAITING, WHILE_RUNNING, unchanged
 from .records import entry_name, share
 from .stores import Entry, Store
 from .stores.guard import Patience, task_apart
@@ -263,7 +263,7 @@ class Streams:
             if not greeted:
                 yield []  # the caller's head goes out with it
             greeted = True
-            silent += await _changed(changed)
+            silent += await unchanged(changed, ORPHAN_CHECK)
             if silent - looked >= ORPHAN_CHECK:
                 looked = silent
                 await self.store.lease(_readers(name), reader, LEASE, force=True)
@@ -278,18 +278,6 @@ class Streams:
         if name in self._logs or not await self.store.lease(name, secrets.token_hex(8), LEASE):
             return False
         return not await self.store.read(name, after, 1)
-
-
-async def _changed(changed: asyncio.Event | None) -> float:
-    """Wait until a log of this worker grows, or for a moment; the seconds that nothing has come, about."""
-    if changed is None:
-        await asyncio.sleep(POLL)
-        return POLL
-    try:
-        await asyncio.wait_for(changed.wait(), ORPHAN_CHECK)
-    except TimeoutError:
-        return ORPHAN_CHECK
-    return 0.0
 
 
 def _readers(name: str) -> str:

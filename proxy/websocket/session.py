@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors
-from ..exchange.exchange import Exchange
+from ..exchange.exchange import Exchange, Message
 from ..exchange.operation import asking
 from ..exchange.refusal import refusal
 from ..exchange.services import Live, Services
@@ -336,9 +336,7 @@ class Session:
             request_id=f"{opening.request_id}.{self._responses}",
             timeout=opening.timeout(),
             model=opening.model,
-            via=Via(opening.request_id, name),
-            recent=lane,
-            prepares=create.prepares,
+            message=Message(Via(opening.request_id, name), lane, create.prepares),
             parsed=parsed,
             release=partial(self._released, name),
         )

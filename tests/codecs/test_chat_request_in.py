@@ -34,6 +34,7 @@ from dragoman.codecs.request import (
 )
 
 from . import worked
+from .items import dropped
 
 PNG = "iVBORw0KGgo="
 PDF = "JVBERi0="
@@ -46,10 +47,6 @@ def decode(**fields: Any) -> Request:
     assert body == before
     assert request.body is body
     return request
-
-
-def dropped(request: Request) -> list[str]:
-    return request.ledger.names(request.ledger.dropped, request.body)
 
 
 def turn(**message: Any) -> tuple[Turn, list[str]]:

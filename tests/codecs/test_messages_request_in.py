@@ -30,6 +30,8 @@ from dragoman.codecs.request import (
     Turn,
 )
 
+from .items import dropped
+
 PNG = "iVBORw0KGgo="
 EPHEMERAL = {"type": "ephemeral"}
 
@@ -41,10 +43,6 @@ def decode(**fields: Any) -> Request:
     assert body == before
     assert request.body is body
     return request
-
-
-def dropped(request: Request) -> list[str]:
-    return request.ledger.names(request.ledger.dropped, request.body)
 
 
 def block(content: dict[str, Any], role: str = "user") -> tuple[Part, list[str]]:

@@ -8,24 +8,15 @@ import pytest
 
 from dragoman import conf
 from dragoman.conf import aws
-from dragoman.conf.model import Aws, Provider
+from dragoman.conf.model import Aws
+
+from .entries import entry, problems
 
 CLAUDE = "model: bedrock/us.anthropic.claude-sonnet-5"
 NO_REGION = (
     "aws.region: is missing: neither the model's ARN, AWS_REGION nor AWS_DEFAULT_REGION nor the profile says a region (such as us-east-1)"
 )
 REGION = {"AWS_REGION": "eu-central-1"}
-
-
-def entry(text: str, **environ: str) -> Provider:
-    (found,) = conf.loads(f"model_providers: [{{{text}}}]", environ=environ).model_providers
-    return found
-
-
-def problems(text: str, **environ: str) -> list[str]:
-    with pytest.raises(conf.ConfigError) as caught:
-        entry(text, **environ)
-    return [f"{problem.path.removeprefix('model_providers[0].')}: {problem.message}" for problem in caught.value.problems]
 
 
 @pytest.mark.parametrize(

@@ -8,24 +8,15 @@ import pytest
 
 from dragoman import conf
 from dragoman.conf import clouds
-from dragoman.conf.model import Entra, Google, Provider, TokenCommand
+from dragoman.conf.model import Entra, Google, TokenCommand
 from dragoman.conf.providers import capabilities, known
+
+from .entries import entry, problems
 
 AZURE = "https://cognitiveservices.azure.com/.default"
 HERE = "model: my/m, base_url: 'https://h'"
 AT_AZURE = "model: azure_openai/m, base_url: 'https://acme.openai.azure.com'"
 GEMINI = "model: vertex/google/gemini-3.1-pro"
-
-
-def entry(text: str, **environ: str) -> Provider:
-    (found,) = conf.loads(f"model_providers: [{{{text}}}]", environ=environ).model_providers
-    return found
-
-
-def problems(text: str, **environ: str) -> list[str]:
-    with pytest.raises(conf.ConfigError) as caught:
-        entry(text, **environ)
-    return [f"{problem.path.removeprefix('model_providers[0].')}: {problem.message}" for problem in caught.value.problems]
 
 
 @pytest.mark.parametrize(

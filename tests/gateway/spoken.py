@@ -116,7 +116,7 @@ MESSAGES = Speech(
 
 # ---- responses ----
 
-_RESPONSE = {
+RESPONSE = {
     "id": "resp_1",
     "object": "response",
     "created_at": 1700000000,
@@ -142,8 +142,8 @@ _RESPONSE_USAGE = {
     "output_tokens_details": {"reasoning_tokens": 0},
     "total_tokens": 19,
 }
-_DONE = _RESPONSE | {"status": "completed", "output": [_DONE_ITEM], "usage": _RESPONSE_USAGE}
-_BEGUN = _RESPONSE | {"status": "in_progress", "output": [], "usage": None}
+_DONE = RESPONSE | {"status": "completed", "output": [_DONE_ITEM], "usage": _RESPONSE_USAGE}
+_BEGUN = RESPONSE | {"status": "in_progress", "output": [], "usage": None}
 
 
 def _responses_word(text: str) -> bytes:

@@ -244,6 +244,19 @@ async def test_latency_leaves_the_slow_one() -> None:
 
 
 @inside_once
+async def test_latency_measures_no_answer_that_nobody_was_asked_for() -> None:
+    """One of a request that only prepares a cache, where the upstream has none, says nothing of how fast it is."""
+    seen: list[str] = []
+    with Provider(answering(set(), Gate(), seen)) as provider:
+        async with Inside(config("chat", "affinity: off, balance: latency"), provider) as gateway:
+            async with gateway.ask("messages", "up/m", stream=True, max_tokens=0) as caller:
+                assert b"message_stop" in await caller.body((await caller.head())[1])
+            await gateway.until(lambda: gateway.lines)
+            assert not seen
+            assert not gateway.gateway.services.balance.paces()
+
+
+@inside_once
 async def test_least_busy_goes_round() -> None:
     """Four streams that do not end reach four candidates."""
     seen: list[str] = []

@@ -1,4 +1,4 @@
-"""Background responses whose events the store does not take: what their caller is answered, and what the log says."""
+"""Responses that the store does not take, most of them in the background: what their caller is answered, and what the log says."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from dragoman.proxy.memory.stores import Away
+from dragoman.proxy.memory.stores import Away, Entry
 from dragoman.proxy.memory.stores.memory import MemoryStore
 
-from ..scripted import Gate, Provider
+from ..scripted import Gate, Provider, respond
 from .inside import Inside, inside_once
 from .talk import Said, Talk
 from .wire import request
@@ -73,3 +73,23 @@ async def test_events_that_cannot_be_stored(
         else:
             _, now = await answered(gateway, "GET", f"/v1/responses/{value['id']}")
             assert now["status"] == end
+
+
+class Full(MemoryStore):
+    """Stores nothing."""
+
+    async def put(self, entry: Entry) -> None:
+        raise Away("gone")
+
+
+@inside_once
+async def test_an_answer_that_came_whole_instead_of_as_a_stream() -> None:
+    """Nothing of it has been sent when it cannot be stored: it is an error as of any answer, and the log says so."""
+    whole = Said(text="Once").whole("chat/completions", "m")
+    async with Provider(lambda _: [respond(whole)]) as provider, Inside(CONFIG, provider) as gateway:
+        gateway.gateway.services.state.records._store = Full(100)
+        found, value = await answered(gateway, "POST", "/v1/responses", {"model": "chat/m", "input": "Hello", "stream": True})
+        await gateway.until(lambda: gateway.idle and gateway.lines)
+    (line,) = gateway.lines
+    assert (found, line["status"], line["error"]) == (500, 500, "state_unavailable")
+    assert value["error"]["message"] == "The gateway's state storage does not answer."

@@ -26,6 +26,7 @@ from ..scripted import (
     Steps,
     chunk,
     close,
+    frames,
     reset,
     respond,
     send,
@@ -86,11 +87,6 @@ class Fault:
     streamed: Expect | None = None  # None: not for streams
     whole: Expect | None = None
     entry: str = ""
-
-
-def frames(*events: bytes) -> list[Step]:
-    """A stream that is not over."""
-    return [stream_head(), *map(chunk, events)]
 
 
 class Listening:

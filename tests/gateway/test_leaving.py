@@ -12,7 +12,7 @@ import pytest
 
 from dragoman.proxy.exchange import attempt
 
-from ..scripted import Gate, Provider, Request, Step, Steps, chunk, respond, stream_head, until_closed, wait
+from ..scripted import Gate, Provider, Request, Steps, frames, respond, until_closed, wait
 from .inside import CONFIG, Caller, Inside, descriptors, inside
 from .spoken import SHAPE_AT, SHAPES, SPEECH
 
@@ -28,10 +28,6 @@ class Phase:
     script: Callable[[Any], Steps]  # of the upstream's Speech
     streamed: bool = True
     words: bool = False  # the client has the first words; else it leaves as soon as the upstream has the request
-
-
-def frames(*events: bytes) -> list[Step]:
-    return [stream_head(), *map(chunk, events)]
 
 
 PHASES = {

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from ..conftest import Running, Start
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, chunk, respond, stream_head, until_closed, wait
 from .spoken import PATHS, SHAPES, SPEECH
-from .wire import Wire, ask, request
+from .wire import Wire, ask, request, until
 
 pytestmark = pytest.mark.slow
 
@@ -58,14 +58,6 @@ def held() -> Held:
 def provider(held: Held) -> Iterator[Provider]:
     with Provider(held) as running:
         yield running
-
-
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait for what another process does and tells nobody."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
 
 
 def begun(gateway: Running) -> Wire:

@@ -13,15 +13,11 @@ import pytest
 
 from dragoman.proxy.routing import ejection
 
-from ..scripted import LAST_CHUNK, Provider, Request, Step, Steps, chunk, close, reset, respond, stream_head, until_closed
+from ..scripted import LAST_CHUNK, Provider, Request, Step, Steps, close, frames, reset, respond, until_closed
 from .inside import Inside, inside_once
 from .spoken import APIS, SHAPE_AT, SHAPES, SPEECH
 
 Answer = Callable[[Any, bool], Steps]
-
-
-def frames(*events: bytes) -> list[Step]:
-    return [stream_head(), *map(chunk, events)]
 
 
 def well(speech: Any, streamed: bool) -> Steps:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -22,7 +22,7 @@ from ..conftest import Running, Start
 from ..load import servers
 from ..scripted import LAST_CHUNK, Connection, Provider, Request, Step, chunk, stream_head
 from .spoken import APIS, PATHS, SHAPES, SPEECH
-from .wire import Wire, request
+from .wire import Wire, request, until
 
 pytestmark = pytest.mark.slow
 
@@ -48,13 +48,6 @@ def resident(gateway: Running) -> float:
 
 def descriptors(gateway: Running) -> int:
     return len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.02)
 
 
 def asked(client: str, upstream: str, model: str = "m") -> bytes:

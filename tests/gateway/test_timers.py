@@ -13,17 +13,13 @@ import pytest
 from dragoman.proxy.process import server
 from dragoman.proxy.wire import inbound
 
-from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, close, respond, stream_head, until_closed, wait
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, close, frames, respond, stream_head, until_closed, wait
 from .inside import CONFIG, Inside, inside, inside_once
 from .spoken import SHAPES, SPEECH, Judges
 
 pytestmark = pytest.mark.slow
 
 SHORT = "timeouts: {first_byte: 100ms, idle: 100ms, connect: 100ms}"
-
-
-def frames(*events: bytes) -> list[Step]:
-    return [stream_head(), *map(chunk, events)]
 
 
 def timed(settings: str) -> str:

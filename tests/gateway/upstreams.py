@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..scripted import Steps, respond, sse, stream
+from .spoken import RESPONSE
 
 JSON = dict[str, Any]
 
@@ -121,21 +122,6 @@ def message(*blocks: Block, stop: str = "end_turn", usage: JSON | None = None, d
 
 # ---- responses ----
 
-_RESPONSE = {
-    "id": "resp_1",
-    "object": "response",
-    "created_at": 1700000000,
-    "model": "m",
-    "error": None,
-    "incomplete_details": None,
-    "instructions": None,
-    "metadata": {},
-    "parallel_tool_calls": True,
-    "temperature": 1.0,
-    "tool_choice": "auto",
-    "tools": [],
-    "top_p": 1.0,
-}
 RESPONSE_USAGE = {
     "input_tokens": 12,
     "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
@@ -204,9 +190,9 @@ def function(call_id: str, name: str, *pieces: str, id: str = "fc_u1") -> Item:
 
 def response(*items: Item, usage: JSON | None = None, status: str = "completed", reason: str | None = None) -> Answer:
     output = [item.done for item in items]
-    ended = _RESPONSE | {"status": status, "output": output, "usage": usage or RESPONSE_USAGE}
+    ended = RESPONSE | {"status": status, "output": output, "usage": usage or RESPONSE_USAGE}
     ended |= {"incomplete_details": {"reason": reason}} if reason else {}
-    begun = _RESPONSE | {"status": "in_progress", "output": [], "usage": None}
+    begun = RESPONSE | {"status": "in_progress", "output": [], "usage": None}
     events: list[JSON] = [{"type": f"response.{name}", "response": begun} for name in ("created", "in_progress")]
     for index, item in enumerate(items):
         at = {"output_index": index}

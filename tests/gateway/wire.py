@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -133,3 +135,11 @@ def ask(port: int, data: bytes) -> Answer:
     with Wire(port) as wire:
         wire.send(data)
         return wire.answer()
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for what another process does and tells nobody."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)

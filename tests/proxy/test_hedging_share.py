@@ -16,11 +16,11 @@ from tornado.httputil import HTTPHeaders
 
 from dragoman import conf
 from dragoman.proxy.exchange import attempt, exchange, hedging
-from dragoman.proxy.exchange.operation import asking
 from dragoman.proxy.gateway import Gateway
 
 from ..gateway.spoken import ASKED, SPEECH
 from ..scripted import sse
+from .exchanges import exchange_of
 
 REQUESTS = 2000
 EVERY = 0.05  # seconds between two requests
@@ -117,9 +117,7 @@ def run(monkeypatch, after, draw, config=CONFIG):
 
         async def one():
             caller, begun = Caller(loop), loop.time()
-            asked = exchange.Exchange(
-                served, asking("chat"), caller, HTTPHeaders(), body, key=None, credential=None, nonce="0" * 32, request_id="r"
-            )
+            asked = exchange_of(served, caller, body)
             await asked.run()
             assert caller.body.count(b"Hello") == caller.body.count(b"[DONE]") == 1
             waited.append(caller.at - begun)
@@ -221,9 +219,7 @@ def bytecodes(config, shape, stream, deltas=0):
         body = orjson.dumps({"model": "plain/m", "stream": stream} | ASKED[shape])
 
         async def one():
-            await exchange.Exchange(
-                served, asking(shape), Whole(loop), HTTPHeaders(), body, key=None, credential=None, nonce="0" * 32, request_id="r"
-            ).run()
+            await exchange_of(served, Whole(loop), body, shape).run()
 
         for _ in range(5):  # what is worked out once
             await one()
@@ -325,9 +321,7 @@ def share_read(monkeypatch, affinity):
             body = orjson.dumps({"model": "up/m", "stream": True, "messages": talk})
             caller = Caller(loop)
             served = replace(gateway.services, upstream=up)
-            await exchange.Exchange(
-                served, asking("chat"), caller, HTTPHeaders(), body, key=None, credential=None, nonce="0" * 32, request_id="r"
-            ).run()
+            await exchange_of(served, caller, body).run()
             assert caller.body.count(b"[DONE]") == 1
             await asyncio.sleep(1)
 

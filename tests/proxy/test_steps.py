@@ -11,10 +11,10 @@ from tornado.httputil import HTTPHeaders
 
 from dragoman import conf
 from dragoman.proxy.exchange import exchange
-from dragoman.proxy.exchange.operation import asking
 from dragoman.proxy.gateway import Gateway
 
 from ..gateway.spoken import ASKED, SPEECH
+from .exchanges import exchange_of
 
 CONFIG = """
 model_providers:
@@ -79,9 +79,7 @@ def run(monkeypatch, answered=lambda: None):
 
         async def one():
             caller = Caller(seen, answered)
-            await exchange.Exchange(
-                served, asking("chat"), caller, HTTPHeaders(), body, key=None, credential=None, nonce="0" * 32, request_id="r"
-            ).run()
+            await exchange_of(served, caller, body).run()
 
         over = await asyncio.gather(*[one() for _ in range(REQUESTS)], return_exceptions=True)
         await gateway.close()
