@@ -60,7 +60,7 @@ def provider(held: Held) -> Iterator[Provider]:
         yield running
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for what another process does and tells nobody."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -50,7 +50,7 @@ def descriptors(gateway: Running) -> int:
     return len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
