@@ -72,6 +72,8 @@ def text(value: Any) -> str:
         raise ValueError("must be text (quotes make a number text)")
     if not value:
         raise ValueError("must not be empty")
+    if "\0" in value:  # no file, no header and no variable of the environment can have it
+        raise ValueError("must not contain the character NUL")
     return value
 
 

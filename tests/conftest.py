@@ -68,10 +68,15 @@ class Running:
         command = [sys.executable, "-W", "ignore", "-m", "dragoman.proxy", "serve", *arguments]
         how = {"stderr": self._log, "cwd": tempfile.gettempdir()} | how
         self.process = subprocess.Popen(command, env=clean | (environ or {}), **how)
-        self._await_ready()
+        try:
+            self._await_ready()
+        except BaseException:  # nobody has it yet who would end it
+            self.process.kill()
+            self.process.wait()
+            raise
 
     def _await_ready(self) -> None:
-        deadline = time.monotonic() + 50
+        deadline = time.monotonic() + 200
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the gateway ended with {self.process.returncode}:\n{self.log()}")
@@ -90,7 +95,7 @@ class Running:
         """SIGTERM, and the exit code that belongs to it."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(40)
+        code = self.process.wait(100)
         self._log.seek(0)
         if expected is not None:
             assert code == expected, self.log()

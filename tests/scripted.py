@@ -240,12 +240,12 @@ class Provider:
         if self.failures and error is None:
             raise self.failures[0]
 
-    def wait_for(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+    def wait_for(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         """Block until `condition`, asked whenever something changed here, is true."""
         with self.changed:
             assert self.changed.wait_for(condition, seconds), "the provider never saw what the test waits for"
 
-    async def seen(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+    async def seen(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         """wait_for() for async tests."""
         await asyncio.to_thread(self.wait_for, condition, seconds)
 

@@ -56,7 +56,7 @@ _TEXT, _THOUGHT = "text", "thought"
 _SPECIAL = frozenset({"error", "promptFeedback"})
 _OF_ORDINARY = frozenset({"content", "index", "safetyRatings", "role", "avgLogprobs", "tokenCount"})
 # members of a part that do not say what kind it is
-_BESIDE = frozenset({"thought", "thoughtSignature", "videoMetadata", "mediaResolution", "partMetadata", "audioTranscription"})
+_BESIDE = frozenset({"thought", "thoughtSignature", "videoMetadata", "mediaResolution", "partMetadata"})
 _OF_THOUGHT = _BESIDE | {"text"}
 _ENDS_CALL = frozenset({"willContinue", "partialArgs"})  # all that the end of a call has
 _LIMITS = ("max", "limit")  # an unknown finish reason with such a word says that a limit was reached

@@ -9,6 +9,7 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import trust
 from .credential import Fault
 from .heard import Heard
 
@@ -53,7 +54,10 @@ def get(way: Entra, timeout: float) -> dict[str, Any]:
     """timeout: seconds for each of the library's calls. Raises Fault."""
     identity, core = import_module("azure.identity"), import_module("azure.core.exceptions")
     plain = import_module("azure.core.pipeline.transport").RequestsTransport
-    heard = Heard(plain(connection_timeout=timeout, read_timeout=timeout))
+    sender = plain(connection_timeout=timeout, read_timeout=timeout)
+    sender.open()
+    trust.accept(sender.session)
+    heard = Heard(sender)
     try:
         credential = made(way, timeout, identity, heard)
     except (ValueError, OSError) as error:  # what was configured, or a file of it

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from . import trust
 from .credential import Fault, busy
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class _Bounded:
     """The library's transport, with our time for each call. step: who was asked last; "" if nobody was. status: of the last answer."""
 
     def __init__(self, plain: Any, timeout: float) -> None:
+        trust.accept(plain.session)
         self._plain, self._timeout = plain, timeout
         self.session = plain.session  # to which the library adds the metadata server's certificate
         self.step = ""

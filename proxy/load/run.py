@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,7 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...codecs.registry import SHAPES, USUAL
-from ..wire import http1
+from ...conf.model import Certificates
+from ..wire import egress, http1
 from . import report as load_report
 from . import shapes as load_shapes
 from .client import READ_SIZE, Stream, Target
@@ -90,7 +90,7 @@ def target(plan: Plan) -> Target:
     return Target(
         host=url.hostname,
         port=url.port or _DEFAULT_PORTS[url.scheme],
-        tls=ssl.create_default_context() if url.scheme == "https" else None,
+        tls=egress.context(Certificates()) if url.scheme == "https" else None,
         probe=shape.probe,
         request=head + body,
         stream=not plan.whole,

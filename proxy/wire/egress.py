@@ -54,11 +54,11 @@ def context(certificates: Certificates) -> ssl.SSLContext:
     ssl_context = ssl.create_default_context(cafile=_trusted(certificates.ca_file) if certificates.ca_only else None)
     ssl_context.minimum_version = ssl.TLSVersion.TLSv1_2
     ssl_context.set_alpn_protocols(["http/1.1"])
-    if certificates.ca_file is not None:
-        # private authorities often lack extensions that Python demands from 3.13 on (RFC 5280, sections 4.2.1.1 and 4.2.1.3)
-        ssl_context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        if not certificates.ca_only:
-            ssl_context.load_verify_locations(_trusted(certificates.ca_file))
+    # private authorities, which can be among the system's, often lack extensions that Python demands from 3.13 on (RFC 5280, 4.2.1.1 and
+    # 4.2.1.3)
+    ssl_context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if certificates.ca_file is not None and not certificates.ca_only:
+        ssl_context.load_verify_locations(_trusted(certificates.ca_file))
     client = certificates.client_cert
     if client is not None:
         for key, file in (("cert", client.cert), ("key", client.key)):

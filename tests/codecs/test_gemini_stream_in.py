@@ -342,8 +342,10 @@ def test_what_cannot_be_told_is_reported() -> None:
     events = decoded(chunk(*parts, finish="STOP"), told=given)
     labels = [event.label for event in events if isinstance(event, ev.Opaque)]
     assert labels == ["content.parts[1]:inlineData", "content.parts[2]:toolCall", "content.parts[3]:of_tomorrow"]
-    only = decoded(chunk({"executableCode": {"code": "1"}}, finish="STOP"))
-    assert isinstance(only[-1], ev.Fault)
+    for part in ({"executableCode": {"code": "1"}}, {"audioTranscription": {"text": "a"}}):
+        assert isinstance(decoded(chunk(part, finish="STOP"))[-1], ev.Fault)
+    beside = decoded(chunk(text("a", audioTranscription={"text": "a"}), finish="STOP"))
+    assert not [event for event in beside if isinstance(event, ev.Opaque)]
 
 
 CALL = {"functionCall": {"name": "f", "args": {"x": 1}}}

@@ -161,7 +161,7 @@ def test_mounted_secrets_that_cannot_be_read(tmp_path):
         ("nul", "nul contains the character NUL"),
         ("pipe", "pipe is not a file"),
         ("", "is not a file"),
-        ("a\0b", "null byte"),
+        ("a\0b", "must not contain the character NUL"),
     ):
         for reader in (read.secret, read.caller_key, read.header, read.expanded):
             with pytest.raises(ValueError, match=f"{message}$"):

@@ -53,7 +53,7 @@ def stormed(data: bytes, *gateways: Running, callers: int = CALLERS) -> Counter[
     ports = [gateways[number % len(gateways)].port for number in range(callers)]
 
     async def main() -> Counter[int]:
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(200):
             return await storm(data, ports)
 
     return asyncio.run(main())

@@ -45,7 +45,7 @@ def run(request):
 
     def main(coroutine):
         async def bounded():
-            async with asyncio.timeout(50):
+            async with asyncio.timeout(200):
                 await coroutine
 
         with asyncio.Runner(loop_factory=factory) as runner:

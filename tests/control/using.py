@@ -32,7 +32,7 @@ def looped(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     @functools.wraps(test)
     def run(**arguments: Any) -> None:
         async def main() -> None:
-            async with asyncio.timeout(50):
+            async with asyncio.timeout(200):
                 await test(**arguments)
 
         asyncio.run(main())
@@ -75,7 +75,7 @@ def left_in(control: Control) -> list[Path]:
     return list(Path(control.folder).glob("*.usage"))
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     """Wait until the condition, which may be a coroutine function, is true."""
     async with asyncio.timeout(seconds):
         while True:

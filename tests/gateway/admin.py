@@ -70,7 +70,7 @@ class Admin:
         return list(self.get("/inspector/exchanges").json["exchanges"])
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     """For what happens in another process."""
     end = time.monotonic() + seconds
     while not holds():

@@ -137,7 +137,7 @@ def ask(port: int, data: bytes) -> Answer:
         return wire.answer()
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for what another process does and tells nobody."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -29,7 +29,7 @@ def looped(test):
         async def main():
             client = UpstreamClient(force_instance=True)
             try:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(200):
                     await test(client, **arguments)
             finally:
                 client.close()

@@ -74,7 +74,7 @@ class Stage:
         )
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110 - a thread tells nobody
                 await asyncio.sleep(0.001)
 

@@ -35,7 +35,7 @@ def test_notes_to_an_admin_process_that_has_just_gone_are_dropped(tmp_path: Path
         for writer in hub._links:
             writer.transport.abort()
         link._writer.transport.abort()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while link._writer is not None:  # from the moment that it closes until its reader has noticed
                 link.tell()
                 hub._watch(True, False)

@@ -39,7 +39,7 @@ def stored(test):
 
     def run(kind, loop_factory, tmp_path):
         async def main(make):
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(200):
                 await test(make)
 
         with place(kind, tmp_path) as make, asyncio.Runner(loop_factory=loop_factory) as runner:
