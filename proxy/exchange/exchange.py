@@ -202,7 +202,8 @@ class Exchange:
                 if self.client.committed:
                     self.client.abort()  # the process ends: an answer that was cut may not look whole
                 raise
-        except StreamClosedError:
+        except StreamClosedError as error:
+            errors.forget(error)  # the connection's last write holds it
             self.client.gone = True
         except Exception as error:
             log.exception("request %s failed, and the error could not be sent", self.request_id)

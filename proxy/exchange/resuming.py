@@ -141,8 +141,8 @@ class Resumable:
         if self._caller is not None:
             try:
                 await self._caller.finish(out)
-            except StreamClosedError:
-                pass  # the log has it
+            except StreamClosedError as error:
+                errors.forget(error)  # the log has it
 
     def _numbered(self, data: bytes) -> tuple[bytes, Awaitable[None] | None]:
         """Whole events with their ids, for the caller, and what is to be awaited before the next are written down."""
@@ -170,8 +170,8 @@ class Resumable:
     async def _both(self, sending: Awaitable[Any], stored: Awaitable[None] | None) -> None:
         try:
             await sending
-        except StreamClosedError:
-            pass  # it has left, which `left` is told of
+        except StreamClosedError as error:
+            errors.forget(error)  # it has left, which `left` is told of
         if stored is not None:
             await stored
 

@@ -480,6 +480,8 @@ def test_observer_of_a_stop_reason_without_message_stop() -> None:
     observer = messages.Observer(reply())
     observer.feed(frame(start(0, "tool_use", id="t", name="f", input={})))
     observer.feed(frame(ending("end_turn")[0]))
+    assert not observer.completed(False)  # the block has not ended
+    observer.feed(frame(stop(0)))
     assert not observer.proof
     assert observer.completed(False)
     assert observer.stop == "tool"

@@ -75,7 +75,8 @@ class Inside:
         self._tls = tls or (None, None)
         for word, value in (({"UPSTREAM": provider.url} if provider else {}) | words).items():
             config = config.replace(word, value)
-        if "egress:" not in config:  # processes that get credentials import much, which takes a busy machine more than the usual 10 s
+        # processes that get credentials import much, which takes a busy machine more than the usual 10 s
+        if "egress:" not in config and not config.startswith("{"):  # nothing can be put below JSON
             config += f"\negress: {{credential_timeout: {PATIENCE}s}}\n"
         self._config = conf.loads(config, environ={})
         self.lines: list[dict[str, Any]] = []

@@ -203,11 +203,6 @@ def not_ended(speech: Speech, streamed: bool) -> Steps:
     return [*frames(*speech.opening, *speech.words), LAST_CHUNK] if streamed else [respond({})]
 
 
-def almost_ended(speech: Speech, streamed: bool) -> Steps:
-    """Only the last event is missing."""
-    return [*frames(*speech.stream[:-1]), LAST_CHUNK]
-
-
 def last_event_open(speech: Speech, streamed: bool) -> Steps:
     """The last event without its blank line."""
     return [*frames(*speech.stream[:-1], speech.stream[-1][:-2]), LAST_CHUNK]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import socket
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -147,6 +148,26 @@ async def test_a_request_that_fails_leaves_no_cycles(name: str) -> None:
         with without_collector():
             for _ in range(TIMES):
                 await fail(gateway, provider, how, "Hi")
+            assert cycles() == []
+
+
+@inside_once
+async def test_a_caller_that_leaves_in_mid_answer_leaves_no_cycles() -> None:
+    """The write that fails holds its error, whose frames hold the exchange."""
+    loop = asyncio.get_running_loop()
+
+    async def leave(gateway: Inside) -> None:
+        with socket.create_connection(("127.0.0.1", gateway.port)) as sock:
+            sock.setblocking(False)
+            await loop.sock_sendall(sock, Failing(()).request("Hi"))
+            await loop.sock_recv(sock, 1)
+        await gateway.until(lambda: gateway.idle and gateway.server.connections == 0)
+
+    whole = SPEECH["chat"].whole | {"padding": "x" * (16 << 20)}  # more than sockets take
+    async with Provider([respond(whole)]) as provider, Inside(CONFIG, provider) as gateway:
+        await leave(gateway)
+        with without_collector():
+            await leave(gateway)
             assert cycles() == []
 
 
