@@ -35,6 +35,7 @@ import struct
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -241,9 +242,12 @@ class Provider:
             raise self.failures[0]
 
     def wait_for(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
-        """Block until `condition`, asked whenever something changed here, is true."""
+        """Block until `condition` is true; it is asked whenever something changed here, and now and then, as it may look elsewhere."""
+        deadline = time.monotonic() + seconds
         with self.changed:
-            assert self.changed.wait_for(condition, seconds), "the provider never saw what the test waits for"
+            while not condition():
+                assert time.monotonic() < deadline, "the provider never saw what the test waits for"
+                self.changed.wait(0.1)
 
     async def seen(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         """wait_for() for async tests."""
