@@ -366,6 +366,17 @@ def test_a_limit_of_nothing() -> None:
     assert found.change(body) == (body, None)
 
 
+def test_an_item_whose_type_is_no_text() -> None:
+    """It is its upstream's to refuse."""
+    found = taught(
+        "responses", openai("Invalid 'input[0].id': 'x'. Expected an ID that begins with 'msg'."), own=True, body={"input": [{"id": "x"}]}
+    )
+    assert found is not None
+    assert found.change is not None
+    body = {"input": [{"type": {}, "id": "x"}]}
+    assert found.change(body) == (body, None)
+
+
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("shape", ["chat", "responses"])
 def test_alternatives_at_the_root_of_a_schema(shape: str, own: bool) -> None:
