@@ -99,7 +99,8 @@ _BLAMING = (
 )
 _TOO_LONG = re.compile(
     r"prompt is too long|context_length_exceeded|context (?:length|size|window)|exceeds? (?:the )?(?:model's )?(?:maximum )?context"
-    r"|input is too long|too many (?:input )?tokens|reduce the length of"
+    r"|input is too long|too many (?:input )?tokens"
+    r"|reduce the length of (?:either|(?:the |your )?(?:input|messages?|prompts?|conversation|context|chat|text|request)\b)"
     # xAI; GLM; Qwen; Kimi; Copilot; Together
     r"|maximum prompt length|prompt exceeds max|range of input length|exceeded model token limit|token count (?:of |\()\d{1,12}\)? exceeds"
     r"|`inputs` tokens \+ `max_new_tokens`",

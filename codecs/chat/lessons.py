@@ -86,15 +86,16 @@ def _without_idle_effort(body: Body) -> tuple[Body, Path | None]:
 
 
 def _without_limit(body: Body) -> tuple[Body, Path | None]:
-    """Leave the length of the answer to the upstream: callers of other APIs have to name one."""
-    named = next((name for name in _LIMITS if name in body), None)
+    """Leave the length of the answer to the upstream: callers of other APIs have to name one. A limit of 0 is not too much."""
+    named = next((name for name in _LIMITS if body.get(name)), None)
     return (body, None) if named is None else ({name: value for name, value in body.items() if name not in _LIMITS}, (named,))
 
 
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _LIMIT = r"max_(?:completion_)?tokens\b"
 _TOO_MUCH = (
-    rf"{_LIMIT}['\"`]?(?:=\d{{1,12}})? {{0,2}}(?:value, the valid range|(?:is too|cannot be|must be) (?:large|greater|less|at most|<=))"
+    rf"{_LIMIT}['\"`]?(?:=\d{{1,12}})? {{0,2}}"
+    r"(?:value, the valid range|is too large|cannot be (?:larger|greater)|must be (?:less|smaller|at most|<=))"
     rf"|range of {_LIMIT}"
 )
 _REFUSED_SEAL = re.compile(r"(?:corrupted|invalid) thought.signature|invalid `?signature`?|invalid_encrypted_content", re.IGNORECASE)

@@ -23,7 +23,8 @@ from ..lessons import (
 )
 from .facts import IDS
 
-_NAMELESS = frozenset({"message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"})
+# a tuple, because a caller's `type` may be of any type
+_NAMELESS = ("message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output")
 
 
 def _without_reasoning(body: Body) -> tuple[Body, Path | None]:

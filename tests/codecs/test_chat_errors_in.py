@@ -112,7 +112,14 @@ def test_statuses(status: int, kind: str, value: Any) -> None:
                 "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",  # Google
                 "`inputs` tokens + `max_new_tokens` must be <= 32769.",  # Together
                 "The number of tokens to keep from the initial prompt is greater than the context length",  # LM Studio
+                "Please reduce the length of the input messages or the number of requested output tokens.",
+                "Please reduce the length of either one, or use the middle-out transform.",  # OpenRouter
             )
+        ),
+        # of a part that no shorter conversation would mend
+        *(
+            (400, openai(message), "bad_request", message, None, None)
+            for message in ("Please reduce the length of the tool name.", "Please reduce the length of your stop sequences.")
         ),
         # a plain string (xAI, Venice, Pollinations), also with a code beside it
         (400, {"error": "m"}, "bad_request", "m", None, None),

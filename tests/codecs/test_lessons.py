@@ -345,6 +345,38 @@ def test_an_answer_for_which_there_is_no_room(message: str) -> None:
     assert found.change(CHAT) == ({name: value for name, value in CHAT.items() if name != "max_tokens"}, ("max_tokens",))
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "`max_tokens` must be greater than `thinking.budget_tokens`",
+        "max_tokens must be greater than 0",
+        "max_tokens cannot be less than 1",
+    ],
+)
+def test_a_limit_that_is_too_small(message: str) -> None:
+    """It stays: the answer would be longer than the caller pays for."""
+    assert taught("chat", openai(message, "max_tokens")) is None
+
+
+def test_a_limit_of_nothing() -> None:
+    found = taught("chat", openai("Range of max_tokens should be [1, 50]", "max_tokens"))
+    assert found is not None
+    assert found.change is not None
+    body = CHAT | {"max_tokens": 0}
+    assert found.change(body) == (body, None)
+
+
+def test_an_item_whose_type_is_no_text() -> None:
+    """It is its upstream's to refuse."""
+    found = taught(
+        "responses", openai("Invalid 'input[0].id': 'x'. Expected an ID that begins with 'msg'."), own=True, body={"input": [{"id": "x"}]}
+    )
+    assert found is not None
+    assert found.change is not None
+    body = {"input": [{"type": {}, "id": "x"}]}
+    assert found.change(body) == (body, None)
+
+
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("shape", ["chat", "responses"])
 def test_alternatives_at_the_root_of_a_schema(shape: str, own: bool) -> None:
