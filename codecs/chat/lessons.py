@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ..anything import list_of
 from ..ids import CallIds, with_id
 from ..ledger import Path
 from ..lessons import (
@@ -32,7 +33,7 @@ def _no_developer(body: Body) -> tuple[Body, Path | None]:
     """Rename the role developer to system, which all upstreams support."""
     messages: list[Any] = []
     first: Path | None = None
-    for number, message in enumerate(body.get("messages") or ()):
+    for number, message in enumerate(list_of(body, "messages")):
         if isinstance(message, dict) and message.get("role") == "developer":
             message, first = message | {"role": "system"}, first or ("messages", number, "role")
         messages.append(message)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from .. import jsontext, media
+from ..anything import list_of
 from ..ids import CallIds, with_id
 from ..ledger import Path
 from ..lessons import ONLY_STREAMS, OTHER_ROUTE, REFUSED_BETAS, Body, Reading, each, leave_out, not_served, surrogates
@@ -34,7 +35,7 @@ def _without_thoughts(body: Body, over: Callable[[dict[str, Any]], bool]) -> tup
     """over: whether a block is removed."""
     messages: list[Any] = []
     first: Path | None = None
-    for number, message in enumerate(body.get("messages") or ()):
+    for number, message in enumerate(list_of(body, "messages")):
         content = message.get("content") if isinstance(message, dict) else None
         if isinstance(content, list):
             remaining = [block for block in content if not (isinstance(block, dict) and over(block))]
@@ -103,7 +104,7 @@ def _without_blanks(body: Body) -> tuple[Body, Path | None]:
     Unchanged where the last message would no longer be a user's: what is to be answered is missing, and the caller has to say it.
     """
     system, messages = body.get("system"), body.get("messages")
-    if not isinstance(messages, list):
+    if not (isinstance(messages, list) and messages):
         return body, None
     remaining = [one for message in messages if not _is_blank(one := _filled(message))]
     filled = {"messages": remaining} | ({"system": _filled_blocks(system)} if isinstance(system, list) else {})

@@ -8,7 +8,7 @@ import pytest
 
 from dragoman.codecs import jsontext, lessons
 from dragoman.codecs.capabilities import Capabilities
-from dragoman.codecs.registry import SHAPES
+from dragoman.codecs.registry import SHAPES, UPSTREAMS
 
 JSON = dict[str, Any]
 
@@ -484,3 +484,18 @@ def test_thoughts_that_are_not_believed(message: str) -> None:
     assert found.change(body)[0]["thinking"] == MESSAGES["thinking"]
     budget = body | {"thinking": {"type": "enabled", "budget_tokens": 2000}}
     assert found.change(budget)[0]["thinking"] == {"type": "disabled"}
+
+
+ODD: list[Any] = [None, 1, "x", {}, [], [1], [None], [[]], [{}], {"type": 1}, [{"type": {}}], [{"role": []}], [{"role": "user"}]]
+ODD += [[{"role": role, "content": content}] for role in ("assistant", "developer", 1) for content in (1, {}, [1], [{}], [{"type": []}])]
+
+
+@pytest.mark.parametrize("shape", UPSTREAMS)
+def test_no_body_breaks_a_change(shape: str) -> None:
+    """Believed for an hour, it is made of whatever callers send; what is odd is the upstream's to judge."""
+    rows = [row for row in UPSTREAMS[shape].lessons if row.change is not None]
+    for row in rows:
+        for member in ("messages", "input", "tools", "system", "thinking", "reasoning", "tool_choice", "include", "max_tokens"):
+            for value in ODD:
+                assert row.change is not None
+                row.change({"model": "m", member: value})
