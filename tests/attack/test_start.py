@@ -196,7 +196,8 @@ def test_check_finds_what_serve_would(tmp_path: Path, fault: Callable[[Path], tu
     file = tmp_path / "gateway.yaml"
     file.write_text(config.replace("PORT", str(free_port())))
     before = sorted(tmp_path.iterdir())
-    for command in (["check", str(file)], ["serve", str(file)], ["serve", str(file), "--workers", "2"]):
+    commands = [["check", str(file)], ["serve", str(file)], ["serve", str(file), "--workers", "2"]]
+    for command in commands if fault in FAULTS[::7] else commands[:2]:  # a process takes longer to start than to find it
         done = dragoman(*command)
         assert done.returncode == 2, done.stderr
         assert named in done.stderr
