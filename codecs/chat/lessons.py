@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..anything import list_of
 from ..ids import CallIds, with_id
 from ..ledger import Path
 from ..lessons import (
@@ -31,13 +30,8 @@ _THOUGHTS = ("reasoning_details", "reasoning_content", "reasoning", "extra_conte
 
 def _no_developer(body: Body) -> tuple[Body, Path | None]:
     """Rename the role developer to system, which all upstreams support."""
-    messages: list[Any] = []
-    first: Path | None = None
-    for number, message in enumerate(list_of(body, "messages")):
-        if isinstance(message, dict) and message.get("role") == "developer":
-            message, first = message | {"role": "system"}, first or ("messages", number, "role")
-        messages.append(message)
-    return (body, None) if first is None else (body | {"messages": messages}, first)
+    changed, path = each(body, "messages", lambda one: one | {"role": "system"} if one.get("role") == "developer" else one)
+    return changed, path and (*path, "role")
 
 
 def _without_reasoning(body: Body) -> tuple[Body, Path | None]:

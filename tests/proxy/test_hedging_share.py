@@ -243,7 +243,7 @@ def bytecodes(config, shape, stream, deltas=0):
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="another tracer counts already")
-@pytest.mark.parametrize(("shape", "balance"), [("messages", "latency"), ("chat", "least_busy")])
+@pytest.mark.parametrize(("shape", "balance"), [("chat", "latency"), ("messages", "latency"), ("chat", "least_busy")])
 def test_a_request_that_uses_none_of_it_pays_nothing_for_it(shape, balance):
     """Neither of a whole answer, nor at a stream's beginning and end, nor of its deltas; the sockets' own cost is left out."""
     with_it = BESIDE.replace("BALANCE", balance)
